@@ -1,0 +1,44 @@
+"""What both commands share: a mistake ends in one sentence and a non-zero exit, not in a traceback."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from class_sensitivity.config import Train, explain
+from class_sensitivity.errors import UserError
+
+
+def complain(sentence: str) -> None:
+    """Prints a sentence to standard error."""
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def one_sentence_errors(schema: type = Train) -> Iterator[None]:
+    """Turns what a user can cause into one sentence on standard error and exit status 1.
+
+    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown instead. What nobody expected
+    keeps its traceback in either case.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        yield
+        return
+    # Makes Hydra hand errors on instead of printing them in its own way and exiting.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except UserError as error:
+        complain(str(error))
+        sys.exit(1)
+    except (HydraException, OmegaConfBaseException) as error:
+        complain(explain(error, schema))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        complain("Interrupted; the same command goes on with what is not complete.")
+        sys.exit(130)
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]

@@ -1,0 +1,184 @@
+"""The schema of `conf/`: types and bounds live here, values in the YAML files."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from class_sensitivity.errors import ConfigError
+from class_sensitivity.stress import NOISE_KINDS
+
+
+@dataclass
+class Streams:
+    selection: int | None = None
+    labels: int | None = None
+    validation: int | None = None
+    init: int | None = None
+    order: int | None = None
+    augment: int | None = None
+
+
+@dataclass
+class Noise:
+    kind: str = MISSING
+    frac: float = MISSING
+    classes: list[str] = MISSING
+    partner: dict[str, str] = MISSING
+
+
+@dataclass
+class Reduction:
+    frac: float = MISSING
+    match_steps: bool = MISSING
+
+
+@dataclass
+class Selection:
+    stratified: bool = MISSING
+
+
+@dataclass
+class Data:
+    name: str = MISSING
+    dir: str | None = MISSING
+    download: bool = MISSING
+    flip: bool = MISSING
+    crop_padding: int = MISSING
+
+
+@dataclass
+class Training:
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    lr: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    label_smoothing: float = MISSING
+    warmup_frac: float = MISSING
+    validation_frac: float = MISSING
+    test_every_epoch: bool = MISSING
+    precision: str = MISSING
+    accelerator: str = MISSING
+    threads: int | None = MISSING
+    keep_checkpoint: bool = MISSING
+
+
+@dataclass
+class Position:
+    """Where a run stands in its sweep; set by the sweeper, never by hand."""
+
+    index: int = 0
+    total: int = 0
+    started: float = 0.0
+
+
+@dataclass
+class Train:
+    runs: str = MISSING
+    rerun: bool = MISSING
+    seed: int = MISSING
+    streams: Streams = field(default_factory=Streams)
+    noise: Noise = field(default_factory=Noise)
+    reduction: Reduction = field(default_factory=Reduction)
+    selection: Selection = field(default_factory=Selection)
+    data: Data = field(default_factory=Data)
+    model: dict[str, Any] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
+    study: Any = None
+    sweep: Position = field(default_factory=Position)
+
+
+def register() -> None:
+    """Makes the schema known to Hydra under the name that `conf/train.yaml` builds on."""
+    ConfigStore.instance().store(name="train_schema", node=Train)
+
+
+PRECISIONS = ("auto", "bf16-mixed", "32-true")
+ACCELERATORS = ("auto", "cpu", "gpu")
+
+
+def _bounds(config: dict[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
+    """Each bounded setting as (key, value, whether it is allowed, what is allowed)."""
+    noise, reduction, training = config["noise"], config["reduction"], config["training"]
+
+    def number(section: str, key: str, low: float, high: float = math.inf, allowed: str = "") -> tuple[str, Any, bool, str]:
+        value = config[section][key]
+        return f"{section}.{key}", value, math.isfinite(value) and low <= value <= high, allowed
+
+    yield number("noise", "frac", 0, 1, "a share from 0 to 1")
+    kinds = ", ".join(NOISE_KINDS)
+    yield "noise.kind", noise["kind"], noise["kind"] in NOISE_KINDS, f"one of {kinds}"
+    frac = reduction["frac"]
+    yield "reduction.frac", frac, math.isfinite(frac) and 0 <= frac < 1, "a share from 0 up to but not including 1"
+    yield "seed", config["seed"], config["seed"] >= 0, "an integer of 0 or more"
+    for name, seed in config["streams"].items():
+        yield f"streams.{name}", seed, seed is None or seed >= 0, "an integer of 0 or more, or null"
+    yield number("training", "epochs", 1, allowed="an integer of 1 or more")
+    yield number("training", "batch_size", 2, allowed="an integer of 2 or more")
+    yield "training.lr", training["lr"], math.isfinite(training["lr"]) and training["lr"] > 0, "a number above 0"
+    yield number("training", "momentum", 0, 1, "a number from 0 to 1")
+    yield number("training", "weight_decay", 0, allowed="a number of 0 or more")
+    yield number("training", "label_smoothing", 0, 1, "a number from 0 to 1")
+    yield number("training", "warmup_frac", 0, 1, "a share from 0 to 1")
+    yield number("training", "validation_frac", 0, 0.9, "a share from 0 to 0.9")
+    yield number("data", "crop_padding", 0, allowed="a number of pixels of 0 or more")
+    precision, accelerator, threads = (training[key] for key in ("precision", "accelerator", "threads"))
+    yield "training.precision", precision, precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"
+    yield "training.accelerator", accelerator, accelerator in ACCELERATORS, f"one of {', '.join(ACCELERATORS)}"
+    yield "training.threads", threads, threads is None or threads >= 1, "an integer of 1 or more, or null"
+
+
+def checked(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain containers, after every bound was checked.
+
+    Raises:
+        ConfigError: A value is out of range; the message names it and what is allowed.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value; give one with {missing[0]}=VALUE.")
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    plain = {str(key): value for key, value in values.items()}
+    for key, value, allowed, expected in _bounds(plain):
+        if not allowed:
+            raise ConfigError(f"{key}={value} is not allowed: it must be {expected}.")
+    return plain
+
+
+def setting_names(schema: type = Train) -> list[str]:
+    """Every setting of the schema in dotted form, for suggestions."""
+
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        for key in node:
+            name = f"{prefix}{key}"
+            child = None if OmegaConf.is_missing(node, key) else node[key]
+            yield name
+            if isinstance(child, DictConfig):
+                yield from walk(child, f"{name}.")
+
+    return list(walk(OmegaConf.structured(schema), ""))
+
+
+def explain(error: Exception, schema: type = Train) -> str:
+    """A mistake that Hydra or OmegaConf found, as one sentence that says what to do."""
+    # Hydra wraps OmegaConf's error; the useful words may stand in either.
+    text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
+    if unknown := re.search(r"Could not override '([^']+)'", text):
+        key = unknown[1].lstrip("+~")
+        near = difflib.get_close_matches(key, setting_names(schema), n=1)
+        hint = f"did you mean {near[0]}?" if near else "see all settings with --cfg job."
+        return f"There is no setting {key}: {hint}"
+    if absent := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s*(.*?)(?:\nConfig search|\Z)", text, re.S):
+        known = ", ".join(absent[3].split())
+        return f"{absent[1]}={absent[2]} is not known: it must be one of {known}."
+    if merge := re.search(r"Error merging override ([^\s=]+=\S*)\s*\n(.+)", text):
+        return f"{merge[1]} is not allowed: {merge[2].strip()}."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3]) or type(error).__name__

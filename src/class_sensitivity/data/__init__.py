@@ -1,0 +1,1 @@
+"""Data sets in memory, and how batches are made of them."""

@@ -1,0 +1,83 @@
+"""Which device, precision and number of threads this machine trains with: decided once, recorded."""
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from class_sensitivity.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is executed.
+
+    Attributes:
+        device: Where the tensors live.
+        precision: Lightning's name, `bf16-mixed` or `32-true`.
+        threads: CPU threads of one run.
+        name: The processor's name.
+    """
+
+    device: torch.device
+    precision: str
+    threads: int
+    name: str
+
+
+def choose_execution(accelerator: str, precision: str, threads: int | None) -> Execution:
+    """Resolves `auto` from what the machine can do; nothing is timed, so the choice is repeatable.
+
+    Args:
+        accelerator: auto, cpu or gpu.
+        precision: auto, bf16-mixed or 32-true.
+        threads: CPU threads, or None for PyTorch's own choice.
+
+    Raises:
+        ConfigError: A GPU is asked for and there is none.
+    """
+    device = _device(accelerator)
+    if precision == "auto":
+        precision = "bf16-mixed" if _gains_from_bf16(device.type) else "32-true"
+    return Execution(device, precision, threads or _default_threads(), _processor(device.type))
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator != "cpu":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        if accelerator == "gpu":
+            raise ConfigError("training.accelerator=gpu is not possible: this machine has no GPU that PyTorch can use; use cpu or auto.")
+    return torch.device("cpu")
+
+
+@lru_cache
+def _default_threads() -> int:
+    # Read once: a later run in the same process must not inherit what an earlier one set.
+    return torch.get_num_threads()
+
+
+@lru_cache
+def _gains_from_bf16(device_type: str) -> bool:
+    """Whether there are instructions for it; emulated bf16 is slower than fp32."""
+    if device_type == "cuda":
+        return torch.cuda.get_device_capability()[0] >= 8
+    if device_type != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        known = torch.cpu.get_capabilities()
+        return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@lru_cache
+def _processor(device_type: str) -> str:
+    if device_type == "cuda":
+        return torch.cuda.get_device_name()
+    if hasattr(torch.cpu, "get_capabilities"):
+        return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor())
+    return f"{platform.processor() or platform.machine()} x {os.cpu_count()}"

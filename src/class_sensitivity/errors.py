@@ -1,0 +1,36 @@
+"""What a user can get wrong, as exceptions whose message is the sentence the user reads.
+
+    UserError
+    |-- ConfigError     a setting is unknown, out of range, or does not fit the data set
+    |-- DataError       the data set is missing, damaged or cannot be downloaded
+    |-- RunError        a run directory cannot be written, read or trusted
+    |-- TrainingError   training started and cannot give a result (the loss is not finite)
+    `-- SweepError      some runs of a sweep failed; each was reported when it did
+
+Every message names the value, what is allowed, and what to do. Anything else that is raised is a
+defect of this package and keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """Base of everything a user can cause and mend."""
+
+
+class ConfigError(UserError):
+    """A setting is unknown, out of range, or does not fit the data set."""
+
+
+class DataError(UserError):
+    """The data set is missing, damaged or cannot be downloaded."""
+
+
+class RunError(UserError):
+    """A run directory cannot be written, read or trusted."""
+
+
+class TrainingError(UserError):
+    """Training started and cannot give a result."""
+
+
+class SweepError(UserError):
+    """Some runs of a sweep failed."""

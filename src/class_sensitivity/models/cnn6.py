@@ -1,0 +1,44 @@
+"""A small convolutional network of six layers, in the spirit of the one the article used."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    """Six times 3x3 convolution, batch norm, ReLU, with max pooling after the 1st, 3rd and 5th.
+
+    The last feature map is reduced by its maximum and one linear layer gives the logits.
+
+    Args:
+        in_channels: Channels of an image.
+        image_size: (height, width) in pixels, each at least 8.
+        num_classes: Logits to give.
+        widths: Output channels of the six convolutions.
+
+    Raises:
+        ValueError: `widths` is not six positive integers or the image is too small.
+    """
+
+    def __init__(self, in_channels: int, image_size: tuple[int, int], num_classes: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        if len(widths) != 6 or not all(isinstance(width, int) and width > 0 for width in widths):
+            raise ValueError(f"model.widths must be six positive integers, got {list(widths)}")
+        if min(image_size) < 8:
+            raise ValueError(f"images must be at least 8 x 8 for three poolings, got {image_size}")
+        layers: list[nn.Module] = []
+        for i, width in enumerate(widths):
+            layers.append(nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False))
+            # Pooling before batch norm leaves a quarter of the values to normalise. Channels whose
+            # scale is positive see no difference: maximum and a rising function change places.
+            if i % 2 == 0:
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.BatchNorm2d(width), nn.ReLU()]
+            in_channels = width
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(in_channels, num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.features(images)  # (B, C, H, W) -> (B, widths[-1], H // 8, W // 8)
+        return self.classifier(features.amax(dim=(2, 3)))

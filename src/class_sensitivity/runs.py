@@ -1,0 +1,204 @@
+"""Run directories: writing a record so that it is whole or absent, reading it without trusting it."""
+
+import json
+import math
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from class_sensitivity.errors import RunError
+from class_sensitivity.identity import SCHEMA_VERSION, run_directory
+
+RESULT = "result.json"
+ARRAYS = "arrays.npz"
+
+#: The arrays of a record: name -> number of dimensions and kind of dtype.
+_ARRAYS = {
+    "test_probabilities": (2, "f"),
+    "test_labels": (1, "i"),
+    "train_indices": (1, "i"),
+    "train_labels": (1, "i"),
+    "train_touched": (1, "b"),
+}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything a finished run says about itself.
+
+    Attributes:
+        identity: What makes it this run (`identity.identity`).
+        config: The resolved configuration it was asked for with.
+        class_names: The K class names, in the order of the matrices.
+        train_size: Records trained on.
+        steps: Optimiser steps taken.
+        noise: Nominal and effective rate, (K, K) counts and noise matrix, touched per class.
+        confusion: (K, K) counts over the clean test set after the last epoch, [true, predicted].
+        metrics: `last` and `best` test or validation metrics and the list of all `epochs`.
+        seconds: Durations in seconds by name.
+        environment: Versions, device, precision, threads, git commit and dirty flag.
+        arrays: What is too large for JSON: test_probabilities (n_test, K) float16, test_labels
+            (n_test,), train_indices, train_labels and train_touched (train_size,).
+    """
+
+    identity: dict[str, Any]
+    config: dict[str, Any]
+    class_names: list[str]
+    train_size: int
+    steps: int
+    noise: dict[str, Any]
+    confusion: list[list[int]]
+    metrics: dict[str, Any]
+    seconds: dict[str, float]
+    environment: dict[str, Any]
+    schema: int = SCHEMA_VERSION
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(K, K) int64 confusion counts, [true, predicted]."""
+        return np.array(self.confusion, np.int64)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays to lists and NaN to null: JSON has no NaN, and other languages read these files too."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Writes a file so that it is there whole or not at all, also after a power cut."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write(record: RunRecord, directory: Path) -> None:
+    """Writes the arrays, then `result.json`, whose presence makes the run complete.
+
+    Raises:
+        OSError: The directory cannot be written; no `result.json` is left behind.
+    """
+    values = asdict(record)
+    values.pop("arrays")
+    text = json.dumps(_plain(values), indent=1, allow_nan=False).encode()
+    _replace(directory / ARRAYS, lambda stream: np.savez_compressed(stream, **record.arrays))
+    _replace(directory / RESULT, lambda stream: stream.write(text))
+
+
+def read(directory: Path, *, arrays: bool = True) -> RunRecord:
+    """Reads and checks a run directory; executes nothing from it.
+
+    Args:
+        directory: The run directory.
+        arrays: Also read `arrays.npz`. Without it the record costs a few kilobytes.
+
+    Raises:
+        RunError: Something is missing, damaged, of another schema, or contradicts itself.
+    """
+    path = directory / RESULT
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunError(f"{directory} is not a complete run: it has no {RESULT}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}); remove the directory and run it again") from None
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA_VERSION:
+        found = values.get("schema") if isinstance(values, dict) else None
+        raise RunError(f"{path} has schema {found!r}; this version reads schema {SCHEMA_VERSION}")
+    try:
+        record = RunRecord(**values)
+        _check(record, directory)
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise RunError(f"{path} is damaged ({error}); remove the directory and run it again") from None
+    if arrays:
+        record.arrays.update(_read_arrays(directory / ARRAYS, record))
+    return record
+
+
+def _check(record: RunRecord, directory: Path) -> None:
+    num_classes = len(record.class_names)
+    if record.counts.shape != (num_classes, num_classes) or num_classes < 2:
+        raise ValueError(f"confusion is {record.counts.shape} for {num_classes} classes")
+    if (record.counts < 0).any():
+        raise ValueError("confusion has negative counts")
+    if record.counts.sum() != record.metrics["test_size"]:
+        raise ValueError(f"confusion sums to {record.counts.sum()}, the test set has {record.metrics['test_size']}")
+    expected = run_directory(Path(), record.identity).parts
+    if directory.resolve().parts[-len(expected) :] != expected:
+        raise ValueError(f"its identity belongs in {Path(*expected)}")
+
+
+def _read_arrays(path: Path, record: RunRecord) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _ARRAYS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        raise RunError(f"{path} cannot be read ({error}); remove the directory and run it again") from None
+    for name, (ndim, kind) in _ARRAYS.items():
+        if arrays[name].ndim != ndim or arrays[name].dtype.kind != kind:
+            raise RunError(f"{path} holds {name} as {arrays[name].dtype} of shape {arrays[name].shape}")
+    shape = (record.metrics["test_size"], len(record.class_names))
+    if arrays["test_probabilities"].shape != shape or len(arrays["test_labels"]) != shape[0]:
+        raise RunError(f"{path} does not belong to {RESULT}: probabilities of shape {arrays['test_probabilities'].shape}")
+    return arrays
+
+
+def is_complete(directory: Path) -> bool:
+    """Whether the directory holds a record that reads back whole, without its arrays."""
+    try:
+        read(directory, arrays=False)
+    except RunError:
+        return False
+    return (directory / ARRAYS).is_file()
+
+
+def find(root: Path) -> Iterator[Path]:
+    """Every run directory under `root`, complete or not, in sorted order."""
+    if root.is_dir():
+        yield from sorted(path for path in root.glob("*/*/seed-*") if path.is_dir())
+
+
+def prepare(directory: Path, *, keep: str) -> None:
+    """Makes an empty run directory, or clears what an unfinished run left except the file `keep`.
+
+    Raises:
+        RunError: The directory cannot be made or written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != keep:
+                path.unlink()
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"The run directory {directory} cannot be written ({error.strerror}); "
+            "free the path or choose another with runs=DIRECTORY."
+        ) from None

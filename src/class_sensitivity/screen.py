@@ -1,0 +1,108 @@
+"""What a run shows on the terminal: a bar with the time left, or one line a run in a sweep."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from class_sensitivity.runs import RunRecord
+
+
+class _EpochBar(pl.Callback):
+    """Advances one bar over all optimiser steps of the run."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self.progress = progress
+        self.task = progress.add_task(title, total=None)
+        self.title = title
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch = f"{self.title}  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        total = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
+        self.progress.update(self.task, description=epoch, total=total, completed=trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self.progress.update(self.task, completed=trainer.global_step)
+
+
+class RunScreen:
+    """The screen of one run; a context manager.
+
+    Args:
+        position: The run's `sweep` settings: index from 0, total, and when the sweep started (s since
+            the epoch). A total of 0 means a single run.
+        title: What the run is, in a few words.
+    """
+
+    def __init__(self, position: dict[str, Any], title: str) -> None:
+        self.position, self.title = position, title
+        self.console = Console()
+        self.callbacks: list[pl.Callback] = []
+        self._progress: Progress | None = None
+
+    @property
+    def in_sweep(self) -> bool:
+        return bool(self.position["total"] > 0)
+
+    def __enter__(self) -> Self:
+        if not self.in_sweep:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=False),
+                console=self.console,
+                transient=True,
+            )
+            self._progress.start()
+            self.callbacks = [_EpochBar(self._progress, self.title)]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def skipped(self, directory: Path) -> None:
+        """Says that the run was complete already."""
+        if self.in_sweep:
+            self._line("complete already")
+        else:
+            self.console.print(f"Complete already: {directory} (rerun=true does it again)", soft_wrap=True)
+
+    def finished(self, record: RunRecord, directory: Path) -> None:
+        """Sums the run up: one line in a sweep, a small table alone."""
+        if self.in_sweep:
+            self._line(f"accuracy {record.metrics['accuracy']:.2%}  {record.seconds['total']:.1f} s")
+            return
+        if self._progress is not None:
+            self._progress.stop()
+        table = Table(show_header=False, box=None, pad_edge=False)
+        table.add_row("test accuracy", f"{record.metrics['accuracy']:.2%}")
+        table.add_row("labels wrong", f"{record.noise['effective']:.2%} of {record.train_size:,} training records")
+        recalls = np.array([np.nan if value is None else value for value in record.metrics["recall"]], float)
+        for rank, index in enumerate(np.argsort(recalls)[:3]):
+            table.add_row(("worst classes" if rank == 0 else ""), f"{record.class_names[index]}  {recalls[index]:.1%}")
+        table.add_row("time", f"{record.seconds['total']:.1f} s")
+        table.add_row("results", str(directory))
+        self.console.print(table, soft_wrap=True)
+
+    def _line(self, outcome: str) -> None:
+        index, total, started = (self.position[key] for key in ("index", "total", "started"))
+        done = index + 1
+        left = (time.time() - started) / done * (total - done)
+        text = f"[{done:>{len(str(total))}}/{total}] {self.title:<32} {outcome}"
+        self.console.print(f"{text}  {_duration(left)} left" if done < total else text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

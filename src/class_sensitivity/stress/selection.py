@@ -1,0 +1,30 @@
+"""The one permutation from which both reduction and noise take their records."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def selection_order(
+    labels: NDArray[np.int64], rng: np.random.Generator, *, stratified: bool = False
+) -> NDArray[np.int64]:
+    """A random permutation of the positions of `labels`.
+
+    Args:
+        labels: (n,) clean labels.
+        rng: The selection stream.
+        stratified: Spread every class evenly over the permutation, so that each head of it holds
+            every class in proportion, to within one record a class.
+
+    Returns:
+        (n,) positions, each once.
+    """
+    order = rng.permutation(len(labels))
+    if not stratified:
+        return order
+    # The k-th of the n_c records of class c gets the place (k + 1/2) / n_c. Sorting by place keeps
+    # any head proportional, and heads nest, which separate quotas per `frac` would not guarantee.
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return order[np.argsort(place[order], kind="stable")]

@@ -1,0 +1,340 @@
+"""One run, from a checked configuration to a record in its run directory."""
+
+import logging
+import os
+import subprocess
+import time
+import warnings
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from class_sensitivity import runs
+from class_sensitivity.classifier import Classifier
+from class_sensitivity.confusion import accuracy, recall
+from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.datamodule import StressedDataModule
+from class_sensitivity.data.sources import load_arrays
+from class_sensitivity.device import Execution, choose_execution
+from class_sensitivity.errors import RunError, UserError
+from class_sensitivity.figures import confusion_figure
+from class_sensitivity.identity import condition_name, identity, run_directory, stream_seeds
+from class_sensitivity.models import build_model
+from class_sensitivity.runs import RunRecord
+from class_sensitivity.screen import RunScreen
+from class_sensitivity.seeding import torch_seed
+
+CHECKPOINT = "last.ckpt"
+
+
+def train_job(config: dict[str, Any]) -> Path:
+    """Does the run that a configuration asks for unless it is complete already.
+
+    Args:
+        config: The checked configuration as plain containers.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        UserError: The run cannot be done; nothing that counts as a result is left.
+    """
+    own = identity(config)
+    directory = run_directory(Path(config["runs"]), own)
+    with RunScreen(config["sweep"], f"{condition_name(own)} seed {own['seed']}") as screen:
+        if not config["rerun"] and runs.is_complete(directory):
+            screen.skipped(directory)
+            return directory
+        record = train_run(config, directory, callbacks=screen.callbacks)
+        screen.finished(record, directory)
+    return directory
+
+
+def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callback] | None = None) -> RunRecord:
+    """Trains, tests and writes one run; goes on from its checkpoint if there is one.
+
+    Args:
+        config: The checked configuration as plain containers.
+        directory: The run directory; cleared of anything but a checkpoint.
+        callbacks: Further Lightning callbacks, for the screen or for tests.
+
+    Returns:
+        The record as written.
+
+    Raises:
+        UserError: The data, the settings or the directory do not allow the run.
+    """
+    started = time.perf_counter()
+    _quieten()
+    own, training = identity(config), config["training"]
+    seeds = stream_seeds(own)
+    execution = choose_execution(training["accelerator"], training["precision"], training["threads"])
+    torch.set_num_threads(execution.threads)
+
+    # Everything that can be wrong with the settings is found before the directory is touched.
+    arrays = load_arrays(config["data"]["name"], config["data"]["dir"], config["data"]["download"])
+    data = _data_module(config, arrays, seeds, execution)
+    total_steps = training["epochs"] * data.steps_per_epoch
+    classifier = _classifier(config, arrays, seeds, total_steps)
+    if config["rerun"]:
+        (directory / CHECKPOINT).unlink(missing_ok=True)
+    runs.prepare(directory, keep=CHECKPOINT)
+    try:
+        trainer = _trainer(directory, execution, training["epochs"], callbacks or [])
+        seconds = {"setup": time.perf_counter() - started}
+
+        begun = time.perf_counter()
+        checkpoint = directory / CHECKPOINT
+        trainer.fit(
+            classifier,
+            datamodule=data,
+            ckpt_path=checkpoint if checkpoint.is_file() else None,
+            weights_only=True,
+        )
+        seconds["fit"] = time.perf_counter() - begun
+        begun = time.perf_counter()
+        trainer.test(classifier, datamodule=data, verbose=False)
+        seconds["test"] = time.perf_counter() - begun
+
+        begun = time.perf_counter()
+        record = _record(config, own, data, classifier, trainer.global_step, execution, seconds)
+        _log_summary(trainer, record)
+        seconds["tensorboard"] = time.perf_counter() - begun
+        seconds["total"] = time.perf_counter() - started
+        if not training["keep_checkpoint"]:
+            checkpoint.unlink(missing_ok=True)
+        runs.write(record, directory)
+    except (OSError, RuntimeError) as error:
+        # torch reports a full disk while saving as a RuntimeError about its zip archive.
+        cause = _disk_trouble(error, directory)
+        if cause is None:
+            raise
+        raise RunError(
+            f"The run directory {directory} cannot be written ({cause}); free space or choose another place with "
+            "runs=DIRECTORY, then give the same command again."
+        ) from None
+    return record
+
+
+def _data_module(
+    config: dict[str, Any], arrays: ImageArrays, seeds: dict[str, int], execution: Execution
+) -> StressedDataModule:
+    noise, reduction, training = config["noise"], config["reduction"], config["training"]
+    return StressedDataModule(
+        arrays,
+        batch_size=training["batch_size"],
+        seeds=seeds,
+        device=execution.device,
+        noise_kind=noise["kind"],
+        noise_frac=noise["frac"],
+        noise_classes=noise["classes"],
+        noise_partner=noise["partner"],
+        reduction_frac=reduction["frac"],
+        match_steps=reduction["match_steps"],
+        stratified=config["selection"]["stratified"],
+        validation_frac=training["validation_frac"],
+        test_every_epoch=training["test_every_epoch"],
+        flip=config["data"]["flip"],
+        crop_padding=config["data"]["crop_padding"],
+    )
+
+
+def _classifier(config: dict[str, Any], arrays: ImageArrays, seeds: dict[str, int], total_steps: int) -> Classifier:
+    _, height, width, channels = arrays.train_images.shape
+    # Layers draw their first weights from the global generator; it is set here and put back after.
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(torch_seed(seeds["init"], "init"))
+        network = build_model(
+            **config["model"], in_channels=channels, image_size=(height, width), num_classes=arrays.num_classes
+        )
+    training = config["training"]
+    return Classifier(
+        network.to(memory_format=torch.channels_last),
+        arrays.class_names,
+        total_steps=total_steps,
+        lr=training["lr"],
+        momentum=training["momentum"],
+        weight_decay=training["weight_decay"],
+        label_smoothing=training["label_smoothing"],
+        warmup_frac=training["warmup_frac"],
+    )
+
+
+class _OneFileLogger(TensorBoardLogger):
+    """Keeps one event file a run: `fit` and `test` each end by finalising, which would start another."""
+
+    def finalize(self, status: str) -> None:
+        self.experiment.flush()
+
+
+def _trainer(directory: Path, execution: Execution, epochs: int, callbacks: list[pl.Callback]) -> pl.Trainer:
+    save_last = ModelCheckpoint(
+        directory, filename=CHECKPOINT.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    on_gpu = execution.device.type == "cuda"
+    return pl.Trainer(
+        accelerator=execution.device.type,
+        devices=[execution.device.index] if on_gpu else 1,
+        precision=execution.precision,  # type: ignore[arg-type]
+        deterministic=on_gpu,  # the CPU kernels in use are deterministic without it
+        max_epochs=epochs,
+        logger=_OneFileLogger(directory, name="", version="", default_hp_metric=False),
+        callbacks=[save_last, *callbacks],
+        reload_dataloaders_every_n_epochs=1,  # each epoch's order is drawn from (seed, epoch)
+        num_sanity_val_steps=0,  # it would count untrained predictions into the metrics
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=10**9,  # epochs are logged, not steps
+    )
+
+
+def _record(
+    config: dict[str, Any],
+    own: dict[str, Any],
+    data: StressedDataModule,
+    classifier: Classifier,
+    steps: int,
+    execution: Execution,
+    seconds: dict[str, float],
+) -> RunRecord:
+    assert classifier.probabilities is not None
+    counts = classifier.confusion["test"].numpy()
+    epochs = [dict(epoch) for epoch in classifier.history]
+    test = {key: float(value) for key, value in classifier.trainer.callback_metrics.items() if "recall" not in key}
+    epochs[-1] |= {key: value for key, value in test.items() if key.startswith("test/")}
+    judge = "val/acc" if len(data.validation_indices) else "test/acc"
+    judged = [epoch for epoch in epochs if judge in epoch]
+    return RunRecord(
+        identity=own,
+        config=config,
+        class_names=list(data.arrays.class_names),
+        train_size=len(data.train_set.indices),
+        steps=steps,
+        noise={
+            "nominal": data.train_set.audit.nominal,
+            "effective": data.train_set.audit.effective,
+            "counts": data.train_set.audit.counts,
+            "noise_matrix": data.train_set.audit.noise_matrix,
+            "touched_per_class": data.train_set.audit.touched_per_class,
+        },
+        confusion=counts.tolist(),
+        metrics={
+            "test_size": int(counts.sum()),
+            "accuracy": float(accuracy(counts)),
+            "recall": recall(counts),
+            "last": epochs[-1],
+            "best": max(judged, key=lambda epoch: epoch[judge]),
+            "best_by": judge,
+            "epochs": epochs,
+        },
+        seconds=seconds,
+        environment=_environment(execution),
+        arrays={
+            "test_probabilities": classifier.probabilities.numpy().astype(np.float16),
+            "test_labels": data.arrays.test_labels.astype(np.int32),
+            "train_indices": data.train_set.indices.astype(np.int32),
+            "train_labels": data.train_set.labels.astype(np.int32),
+            "train_touched": data.train_set.touched,
+        },
+    )
+
+
+def _log_summary(trainer: pl.Trainer, record: RunRecord) -> None:
+    """The confusion matrix as a picture, and the run's hyper-parameters with what they led to."""
+    logger = trainer.logger
+    assert isinstance(logger, TensorBoardLogger)
+    title = f"{condition_name(record.identity)}, seed {record.identity['seed']}: {record.metrics['accuracy']:.1%}"
+    figure = confusion_figure(record.counts, record.class_names, title)
+    logger.experiment.add_figure("test/confusion", figure, global_step=record.steps)
+    noise, reduction = record.identity["noise"], record.identity["reduction"]
+    metrics = {"hp/test_acc": record.metrics["accuracy"], "hp/test_loss": record.metrics["last"]["test/loss"]}
+    worst = min(value for value in record.metrics["recall"] if not np.isnan(value))
+    logger.log_hyperparams(
+        {
+            "condition": condition_name(record.identity),
+            "noise/kind": noise["kind"] if noise else "none",
+            "noise/frac": noise["frac"] if noise else 0.0,
+            "noise/effective": record.noise["effective"],
+            "reduction/frac": reduction["frac"] if reduction else 0.0,
+            "train_size": record.train_size,
+            "seed": record.identity["seed"],
+            "data": record.identity["data"]["name"],
+            "model": record.identity["model"]["name"],
+        },
+        metrics | {"hp/worst_recall": worst},
+    )
+    logger.experiment.close()
+
+
+def _environment(execution: Execution) -> dict[str, Any]:
+    return {
+        "device": execution.device.type,
+        "processor": execution.name,
+        "precision": execution.precision,
+        "memory_format": "channels_last",
+        "threads": execution.threads,
+        "versions": _versions(),
+        **_git_state(),
+    }
+
+
+@lru_cache
+def _versions() -> dict[str, str]:
+    packages = ("class-sensitivity", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy")
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache
+def _git_state() -> dict[str, Any]:
+    """Commit of the source tree this package is used from; None where it is not a git checkout."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            return subprocess.run(
+                ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            return None
+
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}
+
+
+def _disk_trouble(error: Exception, directory: Path) -> str | None:
+    """Why the run directory could not be written, if that is what the error is about."""
+    if isinstance(error, UserError):
+        return None
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if "PytorchStreamWriter" in str(error) or "write" in str(error):
+        free = os.statvfs(directory).f_bavail if hasattr(os, "statvfs") and directory.exists() else 1
+        return "No space left on device" if free == 0 else str(error).splitlines()[0]
+    return None
+
+
+def _quieten() -> None:
+    """Silences what Lightning tells every run and what does not apply to one process in memory."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`IterableDataset` has `__len__` defined.*",
+        ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*Total length of .* across ranks is zero.*",
+        ".*available but not used.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+    ):
+        warnings.filterwarnings("ignore", message)
