@@ -1,25 +1,26 @@
 """Trains one classifier under label noise or data reduction, or with -m a whole sweep of them.
 
-    python train.py noise.frac=0.1 seed=1
-    python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5
+python train.py noise.frac=0.1 seed=1
+python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5
 """
 
 import hydra
 from omegaconf import DictConfig
 
 from class_sensitivity import config as configuration
-from class_sensitivity.command_line import one_sentence_errors
+from class_sensitivity.command_line import one_sentence_errors, report_when_it_happens
 
 configuration.register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
-    settings = configuration.checked(config)
-    # Imported late: torch takes seconds, and --help, --cfg and a mistyped setting need none of it.
-    from class_sensitivity.training import train_job
+    with report_when_it_happens():
+        settings = configuration.checked(config)
+        # Imported late: torch takes seconds, and --help, --cfg and a mistyped setting need none of it.
+        from class_sensitivity.training import train_job
 
-    train_job(settings)
+        train_job(settings)
 
 
 if __name__ == "__main__":

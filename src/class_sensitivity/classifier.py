@@ -1,9 +1,10 @@
 """The LightningModule: training and test steps, torchmetrics, optimiser and schedule."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
@@ -52,7 +53,7 @@ class Classifier(pl.LightningModule):
         self.total_steps, self.warmup_steps = total_steps, round(warmup_frac * total_steps)
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.label_smoothing = label_smoothing
-        self.evaluations = nn.ModuleDict({split: _evaluation_metrics(len(class_names)) for split in SPLITS})
+        self.evaluations = nn.ModuleDict({split: _Evaluation(len(class_names)) for split in SPLITS})
         self.history: list[dict[str, float]] = []
         self.confusion: dict[str, torch.Tensor] = {}
         self.probabilities: torch.Tensor | None = None
@@ -83,7 +84,7 @@ class Classifier(pl.LightningModule):
         loss = self._loss_sum.item() / self._seen
         if not torch.isfinite(self._loss_sum):
             raise TrainingError(
-                f"training diverged in epoch {self.current_epoch + 1}: the loss is {loss}; lower training.lr (now {self.lr})."
+                f"Training diverged in epoch {self.current_epoch + 1}: the loss is {loss}; lower training.lr={self.lr}."
             )
         # Against the labels as given: with noise, a high value means that lies are learnt by heart.
         values = {"train/loss": loss, "train/acc": self._right.item() / self._seen}
@@ -91,9 +92,13 @@ class Classifier(pl.LightningModule):
         evaluated = {key: value.item() for key, value in self.trainer.callback_metrics.items() if "recall" not in key}
         self.history.append({"epoch": self.current_epoch + 1, **evaluated, **values})
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = torch.optim.SGD(
-            self.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.momentum > 0
+            self.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.momentum > 0,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._share_of_peak)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -132,27 +137,29 @@ class Classifier(pl.LightningModule):
 
     def _evaluate(self, split: str, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         images, target = batch
-        logits = self(images).float()
-        metrics = self.evaluations[split]
-        metrics["classes"].update(logits, target)
-        metrics["loss"].update(functional.cross_entropy(logits, target), len(target))
+        logits: torch.Tensor = self(images).float()
+        metrics = self._metrics(split)
+        metrics.classes.update(logits, target)
+        metrics.loss.update(functional.cross_entropy(logits, target), len(target))
         return logits
 
     def _summarise(self) -> None:
         """Logs what was evaluated and keeps its confusion counts."""
         for split in SPLITS:
-            metrics = self.evaluations[split]
-            if metrics["loss"].update_count == 0:
+            metrics = self._metrics(split)
+            if metrics.loss.update_count == 0:
                 continue
-            values = metrics["classes"].compute()
+            values = metrics.classes.compute()
             # A matrix is no scalar: it is kept here and drawn by whoever holds the logger.
             self.confusion[split] = values["confusion"].cpu()
-            self.log(f"{split}/loss", metrics["loss"].compute())
+            self.log(f"{split}/loss", metrics.loss.compute())
             self.log(f"{split}/acc", values["acc"])
-            recalls = values["recall"].tolist()
-            self.log_dict({f"{split}/recall/{name}": value for name, value in zip(self.class_names, recalls, strict=True)})
-            metrics["classes"].reset()
-            metrics["loss"].reset()
+            for name, value in zip(self.class_names, values["recall"].tolist(), strict=True):
+                self.log(f"{split}/recall/{name}", value)
+            metrics.reset()
+
+    def _metrics(self, split: str) -> "_Evaluation":
+        return cast(_Evaluation, self.evaluations[split])
 
     # Resuming
 
@@ -163,14 +170,22 @@ class Classifier(pl.LightningModule):
         self.history = checkpoint["history"]
 
 
-def _evaluation_metrics(num_classes: int) -> nn.ModuleDict:
-    # validate_args would look at every value of every batch, and make a GPU wait for it.
-    settings: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
-    classes = MetricCollection(
-        {
-            "acc": MulticlassAccuracy(average="micro", **settings),
-            "recall": MulticlassRecall(average="none", **settings),
-            "confusion": MulticlassConfusionMatrix(**settings),
-        }
-    )
-    return nn.ModuleDict({"classes": classes, "loss": MeanMetric()})
+class _Evaluation(nn.Module):
+    """The metrics of one split."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        # validate_args would look at every value of every batch, and make a GPU wait for it.
+        settings: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+        self.classes = MetricCollection(
+            {
+                "acc": MulticlassAccuracy(average="micro", **settings),
+                "recall": MulticlassRecall(average="none", **settings),
+                "confusion": MulticlassConfusionMatrix(**settings),
+            }
+        )
+        self.loss = MeanMetric()
+
+    def reset(self) -> None:
+        self.classes.reset()
+        self.loss.reset()

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from class_sensitivity.config import Train, explain
@@ -21,8 +23,8 @@ def complain(sentence: str) -> None:
 def one_sentence_errors(schema: type = Train) -> Iterator[None]:
     """Turns what a user can cause into one sentence on standard error and exit status 1.
 
-    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown instead. What nobody expected
-    keeps its traceback in either case.
+    Goes around the whole command. With HYDRA_FULL_ERROR=1 in the environment the traceback is shown
+    instead. What nobody expected keeps its traceback in either case.
     """
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         yield
@@ -42,3 +44,21 @@ def one_sentence_errors(schema: type = Train) -> Iterator[None]:
         sys.exit(130)
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+@contextmanager
+def report_when_it_happens() -> Iterator[None]:
+    """Goes around one job: a run that fails says so at once, not at the end of the sweep.
+
+    A single run ends here, before Hydra adds its own words. In a sweep the error travels on to the
+    sweeper, which counts it and lets the other runs go on.
+    """
+    try:
+        yield
+    except UserError as error:
+        overrides = " ".join(HydraConfig.get().overrides.task)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            complain(f"{error} (run: {overrides})")
+            raise
+        complain(str(error))
+        sys.exit(1)

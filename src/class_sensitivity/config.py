@@ -16,6 +16,8 @@ from class_sensitivity.stress import NOISE_KINDS
 
 @dataclass
 class Streams:
+    """A seed of its own for a stream, or None for the run's."""
+
     selection: int | None = None
     labels: int | None = None
     validation: int | None = None
@@ -26,6 +28,8 @@ class Streams:
 
 @dataclass
 class Noise:
+    """Label noise."""
+
     kind: str = MISSING
     frac: float = MISSING
     classes: list[str] = MISSING
@@ -34,17 +38,23 @@ class Noise:
 
 @dataclass
 class Reduction:
+    """Data reduction."""
+
     frac: float = MISSING
     match_steps: bool = MISSING
 
 
 @dataclass
 class Selection:
+    """How records are chosen for either."""
+
     stratified: bool = MISSING
 
 
 @dataclass
 class Data:
+    """A data set: where it is and how it may be augmented."""
+
     name: str = MISSING
     dir: str | None = MISSING
     download: bool = MISSING
@@ -54,6 +64,8 @@ class Data:
 
 @dataclass
 class Training:
+    """The recipe, and how it is executed."""
+
     epochs: int = MISSING
     batch_size: int = MISSING
     lr: float = MISSING
@@ -80,6 +92,8 @@ class Position:
 
 @dataclass
 class Train:
+    """The whole of `conf/train.yaml`."""
+
     runs: str = MISSING
     rerun: bool = MISSING
     seed: int = MISSING
@@ -107,11 +121,13 @@ def _bounds(config: dict[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
     """Each bounded setting as (key, value, whether it is allowed, what is allowed)."""
     noise, reduction, training = config["noise"], config["reduction"], config["training"]
 
-    def number(section: str, key: str, low: float, high: float = math.inf, allowed: str = "") -> tuple[str, Any, bool, str]:
+    def number(
+        section: str, key: str, low: float, high: float = math.inf, *, allowed: str
+    ) -> tuple[str, Any, bool, str]:
         value = config[section][key]
         return f"{section}.{key}", value, math.isfinite(value) and low <= value <= high, allowed
 
-    yield number("noise", "frac", 0, 1, "a share from 0 to 1")
+    yield number("noise", "frac", 0, 1, allowed="a share from 0 to 1")
     kinds = ", ".join(NOISE_KINDS)
     yield "noise.kind", noise["kind"], noise["kind"] in NOISE_KINDS, f"one of {kinds}"
     frac = reduction["frac"]
@@ -122,11 +138,11 @@ def _bounds(config: dict[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
     yield number("training", "epochs", 1, allowed="an integer of 1 or more")
     yield number("training", "batch_size", 2, allowed="an integer of 2 or more")
     yield "training.lr", training["lr"], math.isfinite(training["lr"]) and training["lr"] > 0, "a number above 0"
-    yield number("training", "momentum", 0, 1, "a number from 0 to 1")
+    yield number("training", "momentum", 0, 1, allowed="a number from 0 to 1")
     yield number("training", "weight_decay", 0, allowed="a number of 0 or more")
-    yield number("training", "label_smoothing", 0, 1, "a number from 0 to 1")
-    yield number("training", "warmup_frac", 0, 1, "a share from 0 to 1")
-    yield number("training", "validation_frac", 0, 0.9, "a share from 0 to 0.9")
+    yield number("training", "label_smoothing", 0, 1, allowed="a number from 0 to 1")
+    yield number("training", "warmup_frac", 0, 1, allowed="a share from 0 to 1")
+    yield number("training", "validation_frac", 0, 0.9, allowed="a share from 0 to 0.9")
     yield number("data", "crop_padding", 0, allowed="a number of pixels of 0 or more")
     precision, accelerator, threads = (training[key] for key in ("precision", "accelerator", "threads"))
     yield "training.precision", precision, precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"
@@ -175,7 +191,8 @@ def explain(error: Exception, schema: type = Train) -> str:
         near = difflib.get_close_matches(key, setting_names(schema), n=1)
         hint = f"did you mean {near[0]}?" if near else "see all settings with --cfg job."
         return f"There is no setting {key}: {hint}"
-    if absent := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s*(.*?)(?:\nConfig search|\Z)", text, re.S):
+    options = r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s*(.*?)(?:\nConfig search|\Z)"
+    if absent := re.search(options, text, re.DOTALL):
         known = ", ".join(absent[3].split())
         return f"{absent[1]}={absent[2]} is not known: it must be one of {known}."
     if merge := re.search(r"Error merging override ([^\s=]+=\S*)\s*\n(.+)", text):

@@ -27,9 +27,9 @@ def confusion_counts(target: NDArray[np.integer], preds: NDArray[np.integer], nu
     target = np.asarray(target, np.int64)
     preds = np.asarray(preds, np.int64)
     if target.shape != preds.shape or target.ndim != 1:
-        raise ValueError(f"target and preds must be one-dimensional and equally long, got {target.shape} and {preds.shape}")
+        raise ValueError(f"target and preds must be (n,) and equally long, got {target.shape} and {preds.shape}")
     for name, values in (("target", target), ("preds", preds)):
-        if len(values) and not (0 <= values.min() and values.max() < num_classes):
+        if len(values) and (values.min() < 0 or values.max() >= num_classes):
             raise ValueError(f"{name} must be in [0, {num_classes}), got {values.min()} to {values.max()}")
     return np.bincount(target * num_classes + preds, minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -44,7 +44,9 @@ def normalise(counts: Counts) -> Floats:
         (..., K, K) float64; the row of a class without records is NaN.
     """
     totals = counts.sum(axis=-1, keepdims=True)
-    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    shares = np.full(counts.shape, np.nan)
+    np.divide(counts, totals, out=shares, where=totals > 0)
+    return shares
 
 
 def recall(counts: Counts) -> Floats:
@@ -56,7 +58,9 @@ def accuracy(counts: Counts) -> Floats:
     """Share of all records predicted right, (...) in [0, 1]; NaN without records."""
     right = np.trace(counts, axis1=-2, axis2=-1)
     total = counts.sum(axis=(-2, -1))
-    return np.divide(right, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    share = np.full(np.shape(total), np.nan)
+    np.divide(right, total, out=share, where=total > 0)
+    return share
 
 
 def relative(counts: Counts, baseline: Counts) -> Floats:
@@ -77,7 +81,8 @@ def relative(counts: Counts, baseline: Counts) -> Floats:
         raise ValueError(f"need two equal shapes (seeds, K, K), got {counts.shape} and {baseline.shape}")
     if not np.array_equal(counts.sum(axis=-1), baseline.sum(axis=-1)):
         raise ValueError("condition and baseline were not tested on the same images: class totals differ")
-    return (counts - baseline).mean(axis=0)
+    difference: Floats = (counts - baseline).mean(axis=0)
+    return difference
 
 
 def asymmetry(counts: Counts) -> float:

@@ -51,7 +51,9 @@ def _device(accelerator: str) -> torch.device:
         if torch.backends.mps.is_available():
             return torch.device("mps")
         if accelerator == "gpu":
-            raise ConfigError("training.accelerator=gpu is not possible: this machine has no GPU that PyTorch can use; use cpu or auto.")
+            raise ConfigError(
+                "training.accelerator=gpu is not possible: PyTorch finds no GPU on this machine; use cpu or auto."
+            )
     return torch.device("cpu")
 
 

@@ -42,7 +42,7 @@ def draw_matrix(
     axes.set_ylabel("predicted class")
     axes.spines[:].set_visible(False)
     # Shade decides the ink: dark text on light cells and the other way round.
-    red, green, blue = image.cmap(image.norm(view))[..., :3].transpose(2, 0, 1)
+    red, green, blue = np.moveaxis(np.asarray(image.cmap(image.norm(view)))[..., :3], -1, 0)
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
     for row, column in np.ndindex(view.shape):
         value = view[row, column]

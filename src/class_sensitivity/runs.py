@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from class_sensitivity.confusion import confusion_counts
 from class_sensitivity.errors import RunError
 from class_sensitivity.identity import SCHEMA_VERSION, run_directory
 
@@ -23,6 +25,7 @@ ARRAYS = "arrays.npz"
 #: The arrays of a record: name -> number of dimensions and kind of dtype.
 _ARRAYS = {
     "test_probabilities": (2, "f"),
+    "test_preds": (1, "i"),
     "test_labels": (1, "i"),
     "train_indices": (1, "i"),
     "train_labels": (1, "i"),
@@ -45,8 +48,8 @@ class RunRecord:
         metrics: `last` and `best` test or validation metrics and the list of all `epochs`.
         seconds: Durations in seconds by name.
         environment: Versions, device, precision, threads, git commit and dirty flag.
-        arrays: What is too large for JSON: test_probabilities (n_test, K) float16, test_labels
-            (n_test,), train_indices, train_labels and train_touched (train_size,).
+        arrays: What is too large for JSON: test_probabilities (n_test, K) float16, test_preds and
+            test_labels (n_test,), train_indices, train_labels and train_touched (train_size,).
     """
 
     identity: dict[str, Any]
@@ -105,16 +108,16 @@ def write(record: RunRecord, directory: Path) -> None:
     values = asdict(record)
     values.pop("arrays")
     text = json.dumps(_plain(values), indent=1, allow_nan=False).encode()
-    _replace(directory / ARRAYS, lambda stream: np.savez_compressed(stream, **record.arrays))
+    _replace(directory / ARRAYS, lambda stream: np.savez_compressed(stream, **record.arrays))  # type: ignore[arg-type]
     _replace(directory / RESULT, lambda stream: stream.write(text))
 
 
-def read(directory: Path, *, arrays: bool = True) -> RunRecord:
+def read(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRecord:
     """Reads and checks a run directory; executes nothing from it.
 
     Args:
         directory: The run directory.
-        arrays: Also read `arrays.npz`. Without it the record costs a few kilobytes.
+        arrays: Which arrays to read from `arrays.npz`. Without any a record costs a few kilobytes.
 
     Raises:
         RunError: Something is missing, damaged, of another schema, or contradicts itself.
@@ -135,7 +138,7 @@ def read(directory: Path, *, arrays: bool = True) -> RunRecord:
     except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise RunError(f"{path} is damaged ({error}); remove the directory and run it again") from None
     if arrays:
-        record.arrays.update(_read_arrays(directory / ARRAYS, record))
+        record.arrays.update(_read_arrays(directory / ARRAYS, record, arrays))
     return record
 
 
@@ -152,25 +155,32 @@ def _check(record: RunRecord, directory: Path) -> None:
         raise ValueError(f"its identity belongs in {Path(*expected)}")
 
 
-def _read_arrays(path: Path, record: RunRecord) -> dict[str, NDArray[Any]]:
+def _read_arrays(path: Path, record: RunRecord, names: Collection[str]) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+            arrays = {name: stored[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, zlib.error) as error:
         raise RunError(f"{path} cannot be read ({error}); remove the directory and run it again") from None
-    for name, (ndim, kind) in _ARRAYS.items():
-        if arrays[name].ndim != ndim or arrays[name].dtype.kind != kind:
-            raise RunError(f"{path} holds {name} as {arrays[name].dtype} of shape {arrays[name].shape}")
-    shape = (record.metrics["test_size"], len(record.class_names))
-    if arrays["test_probabilities"].shape != shape or len(arrays["test_labels"]) != shape[0]:
-        raise RunError(f"{path} does not belong to {RESULT}: probabilities of shape {arrays['test_probabilities'].shape}")
+    foreign = RunError(f"{path} does not belong to the {RESULT} beside it; remove the directory and run it again")
+    for name, array in arrays.items():
+        ndim, kind = _ARRAYS[name]
+        length = record.metrics["test_size"] if name.startswith("test_") else record.train_size
+        if array.ndim != ndim or array.dtype.kind != kind or len(array) != length:
+            raise foreign
+    if {"test_labels", "test_preds"} <= arrays.keys():
+        try:
+            counts = confusion_counts(arrays["test_labels"], arrays["test_preds"], len(record.class_names))
+        except ValueError:
+            raise foreign from None
+        if not np.array_equal(counts, record.counts):
+            raise foreign
     return arrays
 
 
 def is_complete(directory: Path) -> bool:
     """Whether the directory holds a record that reads back whole, without its arrays."""
     try:
-        read(directory, arrays=False)
+        read(directory, arrays=())
     except RunError:
         return False
     return (directory / ARRAYS).is_file()

@@ -66,7 +66,7 @@ class RunScreen:
             self.callbacks = [_EpochBar(self._progress, self.title)]
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._progress is not None:
             self._progress.stop()
 
@@ -99,7 +99,9 @@ class RunScreen:
         done = index + 1
         left = (time.time() - started) / done * (total - done)
         text = f"[{done:>{len(str(total))}}/{total}] {self.title:<32} {outcome}"
-        self.console.print(f"{text}  {_duration(left)} left" if done < total else text, markup=False, highlight=False, soft_wrap=True)
+        if done < total:
+            text += f"  {_duration(left)} left"
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:

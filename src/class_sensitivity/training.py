@@ -150,7 +150,7 @@ def _classifier(config: dict[str, Any], arrays: ImageArrays, seeds: dict[str, in
     _, height, width, channels = arrays.train_images.shape
     # Layers draw their first weights from the global generator; it is set here and put back after.
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(torch_seed(seeds["init"], "init"))
+        torch.manual_seed(torch_seed(seeds["init"], "init"))
         network = build_model(
             **config["model"], in_channels=channels, image_size=(height, width), num_classes=arrays.num_classes
         )
@@ -213,7 +213,7 @@ def _record(
     judged = [epoch for epoch in epochs if judge in epoch]
     return RunRecord(
         identity=own,
-        config=config,
+        config={key: value for key, value in config.items() if key != "sweep"},
         class_names=list(data.arrays.class_names),
         train_size=len(data.train_set.indices),
         steps=steps,
@@ -238,6 +238,8 @@ def _record(
         environment=_environment(execution),
         arrays={
             "test_probabilities": classifier.probabilities.numpy().astype(np.float16),
+            # float16 makes ties, so the predicted class is stored beside the probabilities.
+            "test_preds": classifier.probabilities.argmax(dim=1).numpy().astype(np.int32),
             "test_labels": data.arrays.test_labels.astype(np.int32),
             "train_indices": data.train_set.indices.astype(np.int32),
             "train_labels": data.train_set.labels.astype(np.int32),

@@ -11,7 +11,9 @@ def pad(images: torch.Tensor, padding: int) -> torch.Tensor:
         return images
     # Reflection is defined for floating point only; uint8 values are exact in it.
     planes = images.permute(0, 3, 1, 2)
-    chunks = [functional.pad(chunk.float(), (padding,) * 4, mode="reflect").byte() for chunk in planes.split(4096)]
+    chunks = [
+        functional.pad(chunk.float(), (padding,) * 4, mode="reflect").byte() for chunk in torch.split(planes, 4096)
+    ]
     return torch.cat(chunks).permute(0, 2, 3, 1).contiguous()
 
 

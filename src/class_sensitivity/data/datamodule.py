@@ -69,7 +69,9 @@ class EpochLoader:
             else:
                 images = flip_and_crop(self.images, positions, rng, padding=self.padding, flip=self.flip)
             sizes = [len(batch) for batch in chunk]
-            for pixels, labels in zip(images.split(sizes), self.labels[positions].split(sizes), strict=True):
+            for pixels, labels in zip(
+                torch.split(images, sizes), torch.split(self.labels[positions], sizes), strict=True
+            ):
                 # A permuted NHWC tensor is an NCHW tensor in channels_last layout, without a copy.
                 yield ((pixels.float() - self.mean) * self.scale).permute(0, 3, 1, 2), labels
 

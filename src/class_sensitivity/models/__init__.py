@@ -19,7 +19,9 @@ def known_models() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def build_model(name: str, *, in_channels: int, image_size: tuple[int, int], num_classes: int, **settings: Any) -> nn.Module:
+def build_model(
+    name: str, *, in_channels: int, image_size: tuple[int, int], num_classes: int, **settings: Any
+) -> nn.Module:
     """Builds a network by name.
 
     Args:
@@ -39,9 +41,7 @@ def build_model(name: str, *, in_channels: int, image_size: tuple[int, int], num
     if unknown := sorted(set(settings) - set(own)):
         raise ConfigError(f"model.{unknown[0]} is not a setting of {name}: it must be one of {', '.join(own)}.")
     try:
-        module: nn.Module = network(
-            in_channels=in_channels, image_size=image_size, num_classes=num_classes, **settings
-        )
+        module: nn.Module = network(in_channels=in_channels, image_size=image_size, num_classes=num_classes, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model={name} cannot be built: {error}.") from None
     return module

@@ -30,8 +30,7 @@ class Network(nn.Module):
         layers: list[nn.Module] = []
         for i, width in enumerate(widths):
             layers.append(nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False))
-            # Pooling before batch norm leaves a quarter of the values to normalise. Channels whose
-            # scale is positive see no difference: maximum and a rising function change places.
+            # Pooling before batch norm leaves a quarter of the values to normalise.
             if i % 2 == 0:
                 layers.append(nn.MaxPool2d(2))
             layers += [nn.BatchNorm2d(width), nn.ReLU()]
@@ -41,4 +40,5 @@ class Network(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features = self.features(images)  # (B, C, H, W) -> (B, widths[-1], H // 8, W // 8)
-        return self.classifier(features.amax(dim=(2, 3)))
+        logits: torch.Tensor = self.classifier(features.amax(dim=(2, 3)))
+        return logits

@@ -68,9 +68,7 @@ def stressed_train_set(
     if len(kept) == 0:
         raise ValueError(f"reduction_frac={reduction_frac} leaves none of {len(labels)} records")
     touched = touched_positions(labels, kept, noise_frac, noise_classes)
-    given = apply_noise(
-        labels, touched, noise_kind, num_classes, generator(labels_seed, "labels"), noise_partner
-    )
+    given = apply_noise(labels, touched, noise_kind, num_classes, generator(labels_seed, "labels"), noise_partner)
     indices = np.sort(kept)
     is_touched = np.zeros(len(labels), bool)
     is_touched[touched] = True

@@ -1,0 +1,1 @@
+"""The Hydra plugins of class-sensitivity."""

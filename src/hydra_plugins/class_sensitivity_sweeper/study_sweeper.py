@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 @dataclass
 class StudySweeperConfig:
+    """`hydra/sweeper=study`."""
+
     _target_: str = "hydra_plugins.class_sensitivity_sweeper.study_sweeper.StudySweeper"
 
 
@@ -49,7 +51,9 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from class_sensitivity.errors import SweepError
 
-        assert self.config is not None and self.context is not None and self.launcher is not None
+        assert self.config is not None
+        assert self.context is not None
+        assert self.launcher is not None
         overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(arguments)
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         missing, asked = self._missing(grid)
@@ -78,7 +82,8 @@ class StudySweeper(Sweeper):
         from class_sensitivity.identity import identity, run_directory
         from class_sensitivity.runs import is_complete
 
-        assert self.config is not None and self.context is not None
+        assert self.config is not None
+        assert self.context is not None
         jobs: dict[Path, tuple[Sequence[str], bool]] = {}
         for job in grid:
             config = self.context.config_loader.load_sweep_config(self.config, list(job))

@@ -26,7 +26,8 @@ def load(directory: str | None = None, download: bool = True) -> ImageArrays:
     try:
         if not folder.is_dir():
             _fetch(root, download)
-        for name, checksum in [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]:
+        meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
+        for name, checksum in [*CIFAR10.train_list, *CIFAR10.test_list, meta]:
             path = folder / name
             if not path.is_file():
                 raise DataError(f"{path} is missing; remove {folder} to have CIFAR-10 fetched again, or set data.dir.")
@@ -51,13 +52,17 @@ def load(directory: str | None = None, download: bool = True) -> ImageArrays:
 def _fetch(root: Path, download: bool) -> None:
     from torchvision.datasets import CIFAR10
 
-    offline = "set data.dir (or CLASS_SENSITIVITY_DATA) to a folder that holds cifar-10-batches-py, or use data=digits, which works offline"
+    offline = (
+        "set data.dir (or CLASS_SENSITIVITY_DATA) to a folder that holds cifar-10-batches-py, "
+        "or use data=digits, which works offline"
+    )
     if not download:
         raise DataError(f"CIFAR-10 is not in {root} and data.download is false; {offline}.")
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"CIFAR-10 cannot be stored in {root} ({error.strerror}); set data.dir to a writable folder.") from None
+        why = f"CIFAR-10 cannot be stored in {root} ({error.strerror})"
+        raise DataError(f"{why}; set data.dir to a writable folder, or use data=digits.") from None
     try:
         CIFAR10(str(root), download=True)
     except (OSError, RuntimeError) as error:
