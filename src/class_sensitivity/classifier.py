@@ -33,7 +33,7 @@ class Classifier(pl.LightningModule):
     Attributes:
         history: Metrics of every finished epoch, oldest first.
         confusion: Split -> (K, K) counts of the latest evaluation, [true, predicted].
-        probabilities: (n_test, K) softmax of the latest test, after `test`.
+        test_logits: (n_test, K) float32 of the latest test, on the CPU.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Classifier(pl.LightningModule):
         self.evaluations = nn.ModuleDict({split: _Evaluation(len(class_names)) for split in SPLITS})
         self.history: list[dict[str, float]] = []
         self.confusion: dict[str, torch.Tensor] = {}
-        self.probabilities: torch.Tensor | None = None
+        self.test_logits: torch.Tensor | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.network(images)
@@ -126,14 +126,14 @@ class Classifier(pl.LightningModule):
         self._summarise()
 
     def on_test_epoch_start(self) -> None:
-        self._test_logits: list[torch.Tensor] = []
+        self._test_batches: list[torch.Tensor] = []
 
     def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
-        self._test_logits.append(self._evaluate("test", batch))
+        self._test_batches.append(self._evaluate("test", batch))
 
     def on_test_epoch_end(self) -> None:
         self._summarise()
-        self.probabilities = torch.cat(self._test_logits).softmax(dim=1).cpu()
+        self.test_logits = torch.cat(self._test_batches).cpu()
 
     def _evaluate(self, split: str, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         images, target = batch

@@ -204,7 +204,7 @@ def _record(
     execution: Execution,
     seconds: dict[str, float],
 ) -> RunRecord:
-    assert classifier.probabilities is not None
+    assert classifier.test_logits is not None
     counts = classifier.confusion["test"].numpy()
     epochs = [dict(epoch) for epoch in classifier.history]
     test = {key: float(value) for key, value in classifier.trainer.callback_metrics.items() if "recall" not in key}
@@ -237,9 +237,9 @@ def _record(
         seconds=seconds,
         environment=_environment(execution),
         arrays={
-            "test_probabilities": classifier.probabilities.numpy().astype(np.float16),
+            "test_probabilities": classifier.test_logits.softmax(dim=1).numpy().astype(np.float16),
             # float16 makes ties, so the predicted class is stored beside the probabilities.
-            "test_preds": classifier.probabilities.argmax(dim=1).numpy().astype(np.int32),
+            "test_preds": classifier.test_logits.argmax(dim=1).numpy().astype(np.int32),
             "test_labels": data.arrays.test_labels.astype(np.int32),
             "train_indices": data.train_set.indices.astype(np.int32),
             "train_labels": data.train_set.labels.astype(np.int32),

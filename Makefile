@@ -1,0 +1,34 @@
+# make demo   a noise sweep and a reduction sweep on bundled data, offline, in about two minutes
+# make test   every check, as CI runs it
+# make lint   format, lint and types alone
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python train.py -m data=digits noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5
+	$(BIN)/python train.py -m data=digits reduction.frac=0.2,0.6,0.9 seed=1,2,3,4,5
+	@echo
+	@echo "Curves and confusion matrices:  $(BIN)/tensorboard --logdir runs"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -n 2
+
+clean:
+	rm -rf $(VENV) runs report
