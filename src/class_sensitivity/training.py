@@ -24,7 +24,7 @@ from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.device import Execution, choose_execution
 from class_sensitivity.errors import RunError, UserError
-from class_sensitivity.figures import confusion_figure
+from class_sensitivity.figures.matrices import confusion_figure
 from class_sensitivity.identity import condition_name, identity, run_directory, stream_seeds
 from class_sensitivity.models import build_model
 from class_sensitivity.runs import RunRecord

@@ -1,0 +1,184 @@
+"""Confusion matrices and relative matrices.
+
+Stored matrices are [true, predicted]. Figures show the article's view, truth along the bottom and
+prediction up the left side; this file alone transposes, and it labels the axes itself.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+COUNTS = "Blues"
+#: Blue: fewer than at the baseline. Red: more. Centred at zero; distinguishable to the colour-blind.
+DIFFERENCES = "RdBu_r"
+
+Matrix = NDArray[np.number]
+
+
+def draw_matrix(
+    axes: Axes,
+    matrix: Matrix,
+    class_names: Sequence[str],
+    *,
+    cmap: str,
+    limits: tuple[float, float],
+    text: str,
+    spread: Matrix | None = None,
+    marked: NDArray[np.bool_] | None = None,
+) -> AxesImage:
+    """Draws one (K, K) matrix [true, predicted] in the article's view, with the value in each cell.
+
+    Args:
+        axes: Where to draw.
+        matrix: (K, K).
+        class_names: The K names.
+        cmap: A matplotlib colour map.
+        limits: Values of the map's first and last colour.
+        text: Format of a cell, such as `{:.0f}`.
+        spread: (K, K) standard deviations, written below the values.
+        marked: (K, K) cells to frame.
+    """
+    view = np.asarray(matrix, np.float64).T  # [predicted, true]: rows up the left side
+    image = axes.imshow(view, cmap=cmap, vmin=limits[0], vmax=limits[1], origin="lower")
+    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set_xlabel("true class")
+    axes.set_ylabel("predicted class")
+    axes.spines[:].set_visible(False)
+    # Shade decides the ink: dark text on light cells and the other way round.
+    red, green, blue = np.moveaxis(np.asarray(image.cmap(image.norm(view)))[..., :3], -1, 0)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+    for row, column in np.ndindex(view.shape):
+        value = view[row, column]
+        words = "-" if np.isnan(value) else text.format(value)
+        if spread is not None:
+            words += f"\n±{spread[column, row]:.0f}"
+        is_marked = marked is not None and bool(marked[column, row])
+        axes.text(
+            column,
+            row,
+            words,
+            ha="center",
+            va="center",
+            fontsize=7 if spread is None else 5.5,
+            fontweight="bold" if is_marked else "normal",
+            color="white" if dark[row, column] else "black",
+        )
+        if is_marked:
+            axes.add_patch(_frame(column, row))
+    return image
+
+
+def _frame(column: int, row: int) -> Rectangle:
+    return Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=0.9)
+
+
+def _size(num_classes: int) -> float:
+    return max(4.0, 1.5 + 0.45 * num_classes)
+
+
+def confusion_figure(counts: NDArray[np.integer], class_names: Sequence[str], title: str) -> Figure:
+    """One confusion matrix; (K, K) counts [true, predicted], drawn in the article's view."""
+    size = _size(len(class_names))
+    figure = Figure(figsize=(size, size), layout="constrained", dpi=80)
+    axes = figure.subplots()
+    limits = (0, max(1, int(counts.max())))
+    draw_matrix(axes, counts, class_names, cmap=COUNTS, limits=limits, text="{:.0f}")
+    axes.set_title(title)
+    return figure
+
+
+def mean_matrices_figure(
+    matrices: Sequence[NDArray[np.integer]], titles: Sequence[str], class_names: Sequence[str], *, spread: bool = False
+) -> Figure:
+    """Mean confusion matrices side by side, on one scale.
+
+    Args:
+        matrices: For each panel (S, K, K) counts, one matrix a seed.
+        titles: One a panel.
+        class_names: The K names.
+        spread: Write the standard deviation over seeds below each mean.
+    """
+    size = _size(len(class_names))
+    figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
+    panels = figure.subplots(1, len(matrices), squeeze=False)[0]
+    limits = (0.0, max(float(m.mean(axis=0).max()) for m in matrices))
+    for axes, counts, title in zip(panels, matrices, titles, strict=True):
+        deviation = counts.std(axis=0, ddof=1) if spread and len(counts) > 1 else None
+        image = draw_matrix(
+            axes, counts.mean(axis=0), class_names, cmap=COUNTS, limits=limits, text="{:.0f}", spread=deviation
+        )
+        axes.set_title(title)
+    figure.colorbar(image, ax=panels, shrink=0.8, label="test images, mean over seeds")
+    return figure
+
+
+def relative_figure(
+    matrices: Sequence[Matrix],
+    marked: Sequence[NDArray[np.bool_]],
+    titles: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    limit: float,
+) -> Figure:
+    """Relative matrices side by side, on the report's one scale.
+
+    Args:
+        matrices: (K, K) condition minus baseline, in test images.
+        marked: (K, K) cells to frame, for each matrix.
+        titles: One a panel.
+        class_names: The K names.
+        limit: The scale runs from -limit to limit.
+    """
+    size = _size(len(class_names))
+    figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
+    panels = figure.subplots(1, len(matrices), squeeze=False)[0]
+    for axes, matrix, frames, title in zip(panels, matrices, marked, titles, strict=True):
+        image = draw_matrix(
+            axes, matrix, class_names, cmap=DIFFERENCES, limits=(-limit, limit), text="{:+.0f}", marked=frames
+        )
+        axes.set_title(title)
+    figure.colorbar(image, ax=panels, shrink=0.8, label="test images more (+) or fewer (-) than at the baseline")
+    return figure
+
+
+def levels_figure(
+    counts: Sequence[NDArray[np.integer]],
+    relatives: Sequence[Matrix],
+    marked: Sequence[NDArray[np.bool_]],
+    titles: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    limit: float,
+) -> Figure:
+    """One row a level: the mean confusion matrix on the left, the relative matrix on the right.
+
+    Args:
+        counts: For each level (S, K, K).
+        relatives: For each level (K, K), in test images.
+        marked: For each level (K, K) cells to frame.
+        titles: One a level.
+        class_names: The K names.
+        limit: The relative scale runs from -limit to limit.
+    """
+    size = _size(len(class_names))
+    figure = Figure(figsize=(2 * size + 1.5, (size + 0.3) * len(counts)), layout="constrained")
+    rows = figure.subplots(len(counts), 2, squeeze=False)
+    top = max(float(c.mean(axis=0).max()) for c in counts)
+    for (left, right), mine, relative, frames, title in zip(rows, counts, relatives, marked, titles, strict=True):
+        mean = draw_matrix(left, mine.mean(axis=0), class_names, cmap=COUNTS, limits=(0, top), text="{:.0f}")
+        left.set_title(f"{title}: mean of {len(mine)} {'seed' if len(mine) == 1 else 'seeds'}")
+        difference = draw_matrix(
+            right, relative, class_names, cmap=DIFFERENCES, limits=(-limit, limit), text="{:+.0f}", marked=frames
+        )
+        right.set_title(f"{title}: minus the baseline")
+    # A bar's length is a share of all rows; it should stay about one row long.
+    shrink = 0.8 / len(counts)
+    figure.colorbar(mean, ax=rows[:, 0], shrink=shrink, anchor=(0, 1), label="test images")
+    figure.colorbar(difference, ax=rows[:, 1], shrink=shrink, anchor=(0, 1), label="test images, condition - baseline")
+    return figure

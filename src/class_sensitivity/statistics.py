@@ -1,0 +1,323 @@
+"""Intervals, tests and curves for measurements that were repeated over seeds on the same test images.
+
+Every measurement here is a sum over test images of a value per (seed, image): whether the image was
+predicted right, or how two conditions differ on it. Seeds and images are both samples, of all the
+models one could train and of all the images one could test on, and every seed sees every image: a
+crossed two-way layout with random effects. Its variance has three parts (seeds, images, and their
+interaction), which the usual standard error over seeds or over images alone leaves out in part.
+
+Sources: D. D. Dorfman, K. S. Berbaum, C. E. Metz, "Receiver operating characteristic rating
+analysis", Investigative Radiology 27 (1992), for the layout; S. L. Hillis, "A comparison of
+denominator degrees of freedom methods for multiple observer ROC analysis", Statistics in Medicine 26
+(2007), for the degrees of freedom; Y. Benjamini and Y. Hochberg, JRSS B 57 (1995), for the marks.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its two-sided interval and test against zero; all arrays have one shape.
+
+    Attributes:
+        value: The measurement, mean over seeds.
+        low: Lower end of the interval; NaN with fewer than two seeds.
+        high: Upper end.
+        p: p-value of the hypothesis that the value is 0; NaN with fewer than two seeds.
+        per_seed: (S, ...) the measurement of each seed.
+    """
+
+    value: Floats
+    low: Floats
+    high: Floats
+    p: Floats
+    per_seed: Floats
+
+    def __getitem__(self, index: Any) -> "Estimate":
+        """The estimate of one or some of the measurements."""
+        seeds = (slice(None), *(index if isinstance(index, tuple) else (index,)))
+        return Estimate(
+            self.value[index], self.low[index], self.high[index], self.p[index], per_seed=self.per_seed[seeds]
+        )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The sum over images of the seeds' mean, and what its variance is made of.
+
+    Attributes:
+        total: (...) the sum.
+        per_seed: (S, ...) the sum of each seed.
+        image_variance: (...) variance of `total` that is due to the choice of images.
+        image_effects: (n, ...) each image's part of `total`, centred within its stratum and shrunk
+            so that it varies as images do, without what only one seed made of them.
+    """
+
+    total: Floats
+    per_seed: Floats
+    image_variance: Floats
+    image_effects: Floats
+
+    @property
+    def seed_variance(self) -> Floats:
+        """(...) variance of `total` over seeds; NaN with fewer than two."""
+        seeds = len(self.per_seed)
+        if seeds < 2:
+            return np.full(self.total.shape, np.nan)
+        return np.asarray(self.per_seed.var(axis=0, ddof=1) / seeds)
+
+
+def two_way_parts(values: NDArray[np.number], strata: NDArray[np.integer] | None = None) -> Parts:
+    """Splits the variance of a sum over images into what seeds and what images contribute.
+
+    The sum is taken over a fixed number of images of each stratum (class), so images count as
+    drawn anew within their stratum.
+
+    Args:
+        values: (S, n, ...) value of each seed and image.
+        strata: (n,) stratum of each image; None means one stratum.
+    """
+    seeds, images = values.shape[:2]
+    strata = np.zeros(images, np.int64) if strata is None else strata
+    trailing = values.shape[2:]
+    image_variance = np.zeros(trailing)
+    image_effects = np.zeros((images, *trailing))
+    for stratum in np.unique(strata):
+        inside = strata == stratum
+        size = int(inside.sum())
+        if size < 2:
+            continue
+        part = np.asarray(values[:, inside], np.float64)
+        by_image = part.mean(axis=0)  # (size, ...)
+        effects = by_image - by_image.mean(axis=0)
+        spread = (effects**2).sum(axis=0) / (size - 1)
+        if seeds > 1:
+            # What is left of a value after its seed's and its image's mean: it makes image means
+            # differ too, and must not be counted as a difference between images.
+            within = part.var(axis=0, ddof=1).mean(axis=0)
+            seed_means = part.mean(axis=1).var(axis=0, ddof=1)
+            interaction = np.maximum((within - seed_means) * size / (size - 1), 0)
+            proper = np.maximum(spread - interaction / seeds, 0)
+        else:
+            proper = spread
+        image_variance += size * proper
+        shrink = np.sqrt(np.divide(proper, spread, out=np.zeros(trailing), where=spread > 0))
+        image_effects[inside] = effects * shrink * np.sqrt(size / (size - 1))
+    per_seed = np.asarray(values.sum(axis=1, dtype=np.float64))
+    return Parts(np.asarray(per_seed.mean(axis=0)), per_seed, image_variance, image_effects)
+
+
+def estimate(values: NDArray[np.number], strata: NDArray[np.integer] | None = None, *, alpha: float = 0.05) -> Estimate:
+    """The sum over images, mean over seeds, with an interval that covers new seeds and new images.
+
+    A t interval with variance V = V_seeds + V_images and Hillis' degrees of freedom
+    V^2 / (V_seeds^2 / (S - 1)).
+
+    Args:
+        values: (S, n, ...) value of each seed and image.
+        strata: (n,) stratum of each image.
+        alpha: 1 - the interval's coverage, in (0, 1).
+
+    Returns:
+        Estimates of shape (...). Where nothing varies the interval has no width. With one seed
+        interval and p-value are NaN.
+    """
+    parts = two_way_parts(values, strata)
+    seeds = len(values)
+    if seeds < 2:
+        unknown = np.full(parts.total.shape, np.nan)
+        return Estimate(parts.total, unknown, unknown, unknown, parts.per_seed)
+    variance = parts.seed_variance + parts.image_variance
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = variance**2 / (parts.seed_variance**2 / (seeds - 1))
+        t = parts.total / np.sqrt(variance)
+    freedom = np.where(np.isfinite(freedom), np.minimum(freedom, 1e9), 1e9)
+    half = np.sqrt(variance) * stats.t.ppf(1 - alpha / 2, freedom)
+    p = np.where(variance > 0, 2 * stats.t.sf(np.abs(t), freedom), np.where(parts.total == 0, 1.0, 0.0))
+    return Estimate(parts.total, parts.total - half, parts.total + half, p, parts.per_seed)
+
+
+def seed_weights(seeds: int, count: int, rng: np.random.Generator) -> Floats:
+    """(B, S) by how much each draw of seeds with replacement favours each seed; each row sums to 0.
+
+    Scaled so that a mean over seeds varies as it would over new seeds: drawing from S of them
+    understates that variance by (S - 1) / S. With one seed nothing can be drawn and all are 0.
+    """
+    if seeds < 2:
+        return np.zeros((count, seeds))
+    often = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=count)
+    weights: Floats = (often - 1) / seeds * np.sqrt(seeds / (seeds - 1))
+    return weights
+
+
+def resample(
+    values: NDArray[np.number], strata: NDArray[np.integer], weights: Floats, rng: np.random.Generator
+) -> Floats:
+    """Draws of the sums over images as they would come out with other seeds and other images.
+
+    A bootstrap of both: seeds are drawn with replacement, and images with replacement within their
+    stratum. The two are added, not multiplied: a product would count the interaction of seeds and
+    images three times (A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1,
+    2007). The variance of the draws is that of `estimate`.
+
+    Args:
+        values: (S, n, M) value of each seed and image for each of M measurements.
+        strata: (n,) stratum of each image.
+        weights: (B, S) draws of seeds (`seed_weights`); shared by all measurements that are
+            compared with each other, as the seeds are.
+        rng: Draws the images.
+
+    Returns:
+        (B, M).
+    """
+    parts = two_way_parts(values, strata)
+    draws: Floats = parts.total + weights @ parts.per_seed
+    for stratum in np.unique(strata):
+        inside = strata == stratum
+        size = int(inside.sum())
+        often = rng.multinomial(size, np.full(size, 1 / size), size=len(weights))
+        draws += (often - 1) @ parts.image_effects[inside]
+    return draws
+
+
+def smallest_sign_flip_p(seeds: int) -> float:
+    """The smallest two-sided p-value that a sign-flip test over this many seeds can give: 2 / 2^S."""
+    return min(1.0, 2.0 ** (1 - seeds))
+
+
+def sign_flip_p(per_seed: NDArray[np.floating]) -> Floats:
+    """Exact two-sided sign-flip test of paired differences against 0; no distribution is assumed.
+
+    The share of the 2^S choices of signs whose absolute sum is at least the observed one.
+
+    Args:
+        per_seed: (S, ...) differences, 1 <= S <= 16.
+
+    Raises:
+        ValueError: S is out of range; 2^S signs would not fit.
+    """
+    seeds = len(per_seed)
+    if not 1 <= seeds <= 16:
+        raise ValueError(f"the exact test takes 1 to 16 seeds, got {seeds}")
+    signs = 1.0 - 2.0 * ((np.arange(2**seeds)[:, np.newaxis] >> np.arange(seeds)) & 1)
+    flat = np.asarray(per_seed, np.float64).reshape(seeds, -1)
+    observed = np.abs(flat.sum(axis=0))
+    # Sums that are equal in exact arithmetic may differ in the last digit.
+    hits = np.abs(signs @ flat) >= observed * (1 - 1e-12)
+    return np.asarray(hits.mean(axis=0)).reshape(per_seed.shape[1:])
+
+
+def discoveries(p: NDArray[np.floating], alpha: float) -> NDArray[np.bool_]:
+    """Which hypotheses are rejected at a false discovery rate of alpha (Benjamini-Hochberg).
+
+    Args:
+        p: p-values of any shape; NaN is never rejected and does not count.
+        alpha: The rate, in (0, 1).
+    """
+    marked = np.zeros(p.shape, bool)
+    known = ~np.isnan(p)
+    if known.any():
+        marked[known] = stats.false_discovery_control(p[known]) <= alpha
+    return marked
+
+
+def rank_probabilities(draws: NDArray[np.floating]) -> Floats:
+    """How often each item has each rank when items are sorted from largest to smallest.
+
+    Args:
+        draws: (B, K) resampled values.
+
+    Returns:
+        (K, K), [item, rank], rank 0 = largest; rows and columns sum to 1.
+    """
+    count, items = draws.shape
+    order = np.argsort(-draws, axis=1, kind="stable")
+    ranks = np.zeros((items, items))
+    for rank in range(items):
+        ranks[:, rank] = np.bincount(order[:, rank], minlength=items) / count
+    return ranks
+
+
+def slope_weights(levels: NDArray[np.floating]) -> Floats:
+    """Weights w with sum(w * y) = the least-squares slope of y over the levels."""
+    centred = np.asarray(levels, np.float64) - np.mean(levels)
+    weights: Floats = centred / (centred**2).sum()
+    return weights
+
+
+@dataclass(frozen=True)
+class Knee:
+    """Where a dose-response curve bends.
+
+    Attributes:
+        level: Level of the best bend; NaN if there is none.
+        low: Lower end of its interval.
+        high: Upper end.
+        slope_before: Slope up to the bend.
+        slope_after: Slope from there on.
+        p: p-value of the straight line.
+    """
+
+    level: float
+    low: float
+    high: float
+    slope_before: float
+    slope_after: float
+    p: float
+
+
+#: Fewer levels than this cannot tell a bend from a line: a bent line has four parameters.
+KNEE_LEVELS = 5
+
+
+def knee(levels: Floats, curve: Floats, draws: Floats, *, alpha: float = 0.05) -> Knee:
+    """Fits two straight pieces that meet, and asks whether they beat one straight line.
+
+    The bend is searched over a grid between the second and the last but one level. Its p-value is
+    the share of curves, made by laying the draws' deviations on the best straight line, that gain as
+    much from a bend: the search is part of the test (D. W. K. Andrews, "Tests for parameter
+    instability and structural change with unknown change point", Econometrica 61, 1993).
+
+    Args:
+        levels: (L,) increasing levels.
+        curve: (L,) the measured curve.
+        draws: (B, L) resampled curves, as `resample` gives them.
+        alpha: The line is given up at p <= alpha; the interval covers 1 - alpha.
+
+    Returns:
+        The knee; `level` is NaN with fewer than `KNEE_LEVELS` levels or where the line holds.
+    """
+    nothing = float("nan")
+    levels = np.asarray(levels, np.float64)
+    if len(levels) < KNEE_LEVELS:
+        return Knee(nothing, nothing, nothing, nothing, nothing, nothing)
+    bends = np.linspace(levels[1], levels[-2], 61)
+    line = np.stack([np.ones_like(levels), levels], axis=1)
+    straight = line @ np.linalg.pinv(line)
+    designs = [np.column_stack([line, np.maximum(levels - bend, 0)]) for bend in bends]
+    bent = [design @ np.linalg.pinv(design) for design in designs]
+
+    def gains(curves: Floats) -> Floats:
+        """(B, bends) by how much each bend lowers the squared error of the line."""
+        error = ((curves - curves @ straight) ** 2).sum(axis=1)
+        errors = np.stack([((curves - curves @ fit) ** 2).sum(axis=1) for fit in bent], axis=1)
+        gained: Floats = error[:, np.newaxis] - errors
+        return gained
+
+    observed = gains(curve[np.newaxis])[0]
+    best = int(observed.argmax())
+    null = straight @ curve + (draws - curve)
+    p = float((1 + (gains(null).max(axis=1) >= observed[best]).sum()) / (1 + len(draws)))
+    if p > alpha:
+        return Knee(nothing, nothing, nothing, nothing, nothing, p)
+    located = bends[gains(draws).argmax(axis=1)]
+    low, high = np.quantile(located, [alpha / 2, 1 - alpha / 2])
+    _, before, change = np.linalg.lstsq(designs[best], curve, rcond=None)[0]
+    return Knee(float(bends[best]), float(low), float(high), float(before), float(before + change), p)

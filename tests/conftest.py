@@ -1,0 +1,116 @@
+"""What several test files share: configurations, the real command line, the real CIFAR-10."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import settings
+
+from class_sensitivity import config as configuration
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Shared machines stall, so an example that is slow once is no failure.
+settings.register_profile("suite", deadline=None, max_examples=60, print_blob=True)
+settings.load_profile("suite")
+configuration.register()
+
+MakeConfig = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> MakeConfig:
+    """Composes `conf/train.yaml` with overrides as on the command line: `make_config("noise.frac=0.1")`.
+
+    Small enough to train in a moment: the bundled digits, two epochs, one thread.
+    """
+
+    def make(*overrides: str) -> dict[str, Any]:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            small = ("data=digits", f"runs={tmp_path / 'runs'}", "training.epochs=2", "training.threads=1")
+            return configuration.checked(compose("train", overrides=[*small, *overrides]))
+
+    return make
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    rc: int
+    stdout: str
+    stderr: str
+    runs: Path
+
+    def results(self) -> list[Path]:
+        """Every result.json under the directory of runs."""
+        return sorted(self.runs.rglob("result.json"))
+
+
+@dataclass(frozen=True)
+class Command:
+    """`python train.py ...` from the root of the repository, as a user would type it.
+
+    The environment is bare, so that nothing of the caller's (a data directory, Hydra's switches)
+    decides what happens.
+    """
+
+    runs: Path
+    script: str = "train.py"
+
+    def line(self, *arguments: str) -> list[str]:
+        """The words of the command; `runs=` is added unless a test gives its own."""
+        own = [] if any(word.startswith("runs=") for word in arguments) else [f"runs={self.runs}"]
+        return [sys.executable, self.script, *arguments, *own]
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return kept | extra
+
+    def __call__(self, *arguments: str, **extra: str) -> Finished:
+        done = subprocess.run(
+            self.line(*arguments), cwd=ROOT, env=self.environment(**extra), capture_output=True, text=True, timeout=300
+        )
+        return Finished(done.returncode, done.stdout, done.stderr, self.runs)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    return Command(tmp_path / "runs")
+
+
+@pytest.fixture(scope="module")
+def shared_command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """One directory of runs for all tests of a file that look at the same runs."""
+    return Command(tmp_path_factory.mktemp("shared") / "runs")
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir() -> str:
+    """The folder that holds the real `cifar-10-batches-py`."""
+    folder = os.environ.get("CLASS_SENSITIVITY_DATA")
+    if not folder:
+        pytest.skip("CLASS_SENSITIVITY_DATA is not set: no real CIFAR-10 to test with")
+    if not (Path(folder) / "cifar-10-batches-py").is_dir():
+        pytest.skip(f"CLASS_SENSITIVITY_DATA={folder} holds no cifar-10-batches-py")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar10(cifar10_dir: str) -> Iterator[Any]:
+    """The real CIFAR-10 as the package loads it."""
+    from class_sensitivity.data.sources import load_arrays
+
+    return load_arrays("cifar10", cifar10_dir, False)
