@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,22 +108,55 @@ class Train:
     sweep: Position = field(default_factory=Position)
 
 
+@dataclass
+class Mistaken:
+    """The pair of classes of figure 3, by name, or None for the most frequent confusion."""
+
+    true_class: str | None = MISSING
+    predicted_class: str | None = MISSING
+
+
+@dataclass
+class Analyze:
+    """The whole of `conf/analyze.yaml`."""
+
+    runs: str = MISSING
+    out: str = MISSING
+    data: str | None = MISSING
+    model: str | None = MISSING
+    alpha: float = MISSING
+    resamples: int = MISSING
+    seed: int = MISSING
+    mistaken: Mistaken = field(default_factory=Mistaken)
+    variety: list[str] = MISSING
+
+
 def register() -> None:
-    """Makes the schema known to Hydra under the name that `conf/train.yaml` builds on."""
+    """Makes the schemas known to Hydra under the names that `conf/*.yaml` build on."""
     ConfigStore.instance().store(name="train_schema", node=Train)
+    ConfigStore.instance().store(name="analyze_schema", node=Analyze)
 
 
 PRECISIONS = ("auto", "bf16-mixed", "32-true")
 ACCELERATORS = ("auto", "cpu", "gpu")
 
 
-def _bounds(config: dict[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
-    """Each bounded setting as (key, value, whether it is allowed, what is allowed)."""
+#: A bounded setting: key, value, whether it is allowed, what is allowed.
+Bound = tuple[str, Any, bool, str]
+
+
+def analyze_bounds(config: dict[str, Any]) -> Iterator[Bound]:
+    """The bounded settings of `conf/analyze.yaml`."""
+    yield "alpha", config["alpha"], 0 < config["alpha"] < 1, "a number between 0 and 1"
+    yield "resamples", config["resamples"], config["resamples"] >= 100, "an integer of 100 or more"
+    yield "seed", config["seed"], config["seed"] >= 0, "an integer of 0 or more"
+
+
+def train_bounds(config: dict[str, Any]) -> Iterator[Bound]:
+    """The bounded settings of `conf/train.yaml`."""
     noise, reduction, training = config["noise"], config["reduction"], config["training"]
 
-    def number(
-        section: str, key: str, low: float, high: float = math.inf, *, allowed: str
-    ) -> tuple[str, Any, bool, str]:
+    def number(section: str, key: str, low: float, high: float = math.inf, *, allowed: str) -> Bound:
         value = config[section][key]
         return f"{section}.{key}", value, math.isfinite(value) and low <= value <= high, allowed
 
@@ -150,8 +183,12 @@ def _bounds(config: dict[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
     yield "training.threads", threads, threads is None or threads >= 1, "an integer of 1 or more, or null"
 
 
-def checked(config: DictConfig) -> dict[str, Any]:
+def checked(config: DictConfig, bounds: Callable[[dict[str, Any]], Iterator[Bound]] = train_bounds) -> dict[str, Any]:
     """The configuration as plain containers, after every bound was checked.
+
+    Args:
+        config: As Hydra composed it.
+        bounds: `train_bounds` or `analyze_bounds`.
 
     Raises:
         ConfigError: A value is out of range; the message names it and what is allowed.
@@ -162,7 +199,7 @@ def checked(config: DictConfig) -> dict[str, Any]:
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     plain = {str(key): value for key, value in values.items()}
-    for key, value, allowed, expected in _bounds(plain):
+    for key, value, allowed, expected in bounds(plain):
         if not allowed:
             raise ConfigError(f"{key}={value} is not allowed: it must be {expected}.")
     return plain

@@ -194,6 +194,32 @@ def contrast(study: Study, weights: Mapping[str, float], *, alpha: float = 0.05,
     )
 
 
+def cell_contrast(study: Study, weights: Mapping[tuple[str, int, int], float], *, alpha: float = 0.05) -> Estimate:
+    """A weighted sum of confusion counts, such as cat -> deer minus deer -> cat at the baseline.
+
+    Args:
+        study: The runs.
+        weights: (condition, true class, predicted class) -> weight.
+        alpha: 1 - the interval's coverage.
+
+    Returns:
+        One estimate, in test images times the weights' unit.
+
+    Raises:
+        ValueError: No seed is complete at all the conditions.
+    """
+    names = list(dict.fromkeys(name for name, _, _ in weights))
+    seeds = study.common_seeds(*names)
+    if not seeds:
+        raise ValueError(f"no seed is complete at all of {', '.join(names)}")
+    preds = {name: study.preds_of(name, seeds) for name in names}
+    values = np.zeros((len(seeds), len(study.labels)))
+    for (name, true, predicted), weight in weights.items():
+        values += weight * ((study.labels == true) & (preds[name] == predicted))
+    involved = np.isin(study.labels, [true for _, true, _ in weights])
+    return statistics.estimate(values[:, involved], study.labels[involved], alpha=alpha)
+
+
 def _unknown(seeds: int) -> Estimate:
     nothing = np.full((), np.nan)
     return Estimate(nothing, nothing, nothing, nothing, np.full(seeds, np.nan))

@@ -1,0 +1,28 @@
+"""Turns run directories into relative matrices, class sensitivities, verdicts and a report.
+
+    python analyze.py
+    python analyze.py runs=runs out=report
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from class_sensitivity import config as configuration
+from class_sensitivity.command_line import one_sentence_errors, report_when_it_happens
+
+configuration.register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="analyze")
+def main(config: DictConfig) -> None:
+    with report_when_it_happens():
+        settings = configuration.checked(config, configuration.analyze_bounds)
+        # Imported late: --help and a mistyped setting need none of it.
+        from class_sensitivity.report import write_report
+
+        write_report(settings)
+
+
+if __name__ == "__main__":
+    with one_sentence_errors(configuration.Analyze):
+        main()

@@ -1,0 +1,207 @@
+"""What the classifier logs and keeps, against scikit-learn on the probabilities it gives."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from sklearn import metrics
+from torch import nn
+
+from class_sensitivity.classifier import Classifier
+from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.datamodule import StressedDataModule
+from class_sensitivity.errors import TrainingError
+from class_sensitivity.seeding import STREAMS
+
+# Advice to use workers, loggers or a progress bar: not for tensors in memory.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*",
+    "ignore:.*isinstance\\(treespec, LeafSpec\\).*",
+    "ignore:.*Total length of .* across ranks is zero.*",
+)
+
+NAMES = ("ant", "bee", "cow")
+EPOCHS = 3
+
+
+def unbalanced_arrays(test_classes: int = 3) -> ImageArrays:
+    """Three classes that a linear network tells apart in part, and not in both directions alike."""
+    rng = np.random.default_rng(0)
+
+    def part(n: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.choice(classes, n, p=np.array([0.5, 0.3, 0.2])[:classes] / sum([0.5, 0.3, 0.2][:classes]))
+        ink = 100 + 12 * labels[:, None, None, None] + rng.normal(0, 12, (n, 2, 2, 1)) + 10 * (labels == 1)[:, None, None, None]
+        return ink.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
+
+    return ImageArrays(*part(200, 3), *part(150, test_classes), NAMES)
+
+
+class Recorder(pl.Callback):
+    """Keeps the learning rate of each step and what was logged when an epoch ended."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.logged: list[dict[str, float]] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.logged.append({key: float(value) for key, value in trainer.logged_metrics.items()})
+
+
+def trained(
+    arrays: ImageArrays, *, lr: float = 0.1, warmup_frac: float = 0.25, **settings: Any
+) -> tuple[Classifier, dict[str, float], Recorder]:
+    """A classifier after fit and test, what the test logged, and what was seen on the way."""
+    torch.manual_seed(0)
+    chosen = {"batch_size": 25, "seeds": dict.fromkeys(STREAMS, 1), "device": torch.device("cpu")}
+    data = StressedDataModule(arrays, **(chosen | settings))
+    classifier = Classifier(
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 3)),
+        NAMES,
+        total_steps=EPOCHS * data.steps_per_epoch,
+        lr=lr,
+        momentum=0.9,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        warmup_frac=warmup_frac,
+    )
+    recorder = Recorder()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=EPOCHS,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        callbacks=[recorder],
+    )
+    trainer.fit(classifier, datamodule=data)
+    (logged,) = trainer.test(classifier, datamodule=data, verbose=False)
+    return classifier, logged, recorder
+
+
+@pytest.fixture(scope="module")
+def arrays() -> ImageArrays:
+    return unbalanced_arrays()
+
+
+@pytest.fixture(scope="module")
+def run(arrays) -> Iterator[tuple[Classifier, dict[str, float], Recorder]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield trained(arrays, validation_frac=0.2, test_every_epoch=True)
+
+
+def test_probabilities_are_of_the_test_set_in_its_order(run, arrays):
+    classifier, logged, _ = run
+    assert classifier.probabilities.shape == (150, 3)
+    np.testing.assert_allclose(classifier.probabilities.sum(dim=1), 1, rtol=1e-6)
+    # Loss depends on which probability belongs to which label.
+    loss = metrics.log_loss(arrays.test_labels, classifier.probabilities.double().numpy(), labels=range(3))
+    assert logged["test/loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_logged_accuracy_and_recall_are_scikit_learns_on_the_probabilities(run, arrays):
+    classifier, logged, _ = run
+    preds = classifier.probabilities.argmax(dim=1).numpy()
+    assert logged["test/acc"] == pytest.approx(metrics.accuracy_score(arrays.test_labels, preds), rel=1e-6)
+    expected = metrics.recall_score(arrays.test_labels, preds, average=None)
+    assert [logged[f"test/recall/{name}"] for name in NAMES] == pytest.approx(expected, rel=1e-6)
+
+
+def test_kept_confusion_is_scikit_learns_with_rows_as_the_truth(run, arrays):
+    classifier, _, _ = run
+    preds = classifier.probabilities.argmax(dim=1).numpy()
+    expected = metrics.confusion_matrix(arrays.test_labels, preds)
+    assert not np.array_equal(expected, expected.T), "an example on which orientation cannot be seen"
+    np.testing.assert_array_equal(classifier.confusion["test"].numpy(), expected)
+    assert classifier.confusion["test"].dtype == torch.int64
+
+
+def test_validation_and_test_are_counted_apart(run):
+    classifier, _, _ = run
+    assert int(classifier.confusion["val"].sum()) == 40
+    assert int(classifier.confusion["test"].sum()) == 150
+
+
+def test_history_holds_every_epoch_with_what_was_evaluated_after_it(run):
+    history = run[0].history
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
+    train, val, test = ({f"{split}/loss", f"{split}/acc"} for split in ("train", "val", "test"))
+    assert set(history[0]) == set(history[1]) == {"epoch"} | train | val | test
+    # After the last epoch comes the test itself; the epoch before must not stand in for it.
+    assert set(history[2]) == {"epoch"} | train | val
+    assert len({epoch["val/loss"] for epoch in history}) == 3
+
+
+def test_training_accuracy_and_loss_are_averages_over_records():
+    # lr so small that nothing is learnt: each epoch's average is that of the first weights.
+    arrays = unbalanced_arrays()
+    classifier, _, _ = trained(arrays, lr=1e-12, batch_size=60)  # 4 batches of 50
+    pixels = torch.from_numpy(arrays.train_images).float()
+    with torch.no_grad():
+        logits = classifier.network((pixels - pixels.mean()) / pixels.std(correction=0))
+    expected = metrics.accuracy_score(arrays.train_labels, logits.argmax(dim=1))
+    loss = metrics.log_loss(arrays.train_labels, logits.softmax(dim=1).double(), labels=range(3))
+    for epoch in classifier.history:
+        assert epoch["train/acc"] == pytest.approx(expected, rel=1e-6)
+        assert epoch["train/loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_training_accuracy_is_against_the_labels_as_given():
+    # Classes far apart, all turned into the next one: learnt by heart, and wrong about every test image.
+    labels = np.arange(300) % 3
+    images = (np.eye(4)[labels] * 255).astype(np.uint8).reshape(300, 2, 2, 1)
+    arrays = ImageArrays(images, labels, images, labels, NAMES)
+    classifier, logged, _ = trained(arrays, lr=0.5, noise_kind="pair", noise_frac=1.0)
+    assert classifier.history[-1]["train/acc"] == 1
+    assert logged["test/acc"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:No positive samples")
+def test_a_class_without_test_images_has_no_recall_instead_of_0():
+    _, logged, _ = trained(unbalanced_arrays(test_classes=2))
+    assert np.isfinite(logged["test/recall/ant"])
+    assert np.isnan(logged.get("test/recall/cow", np.nan))
+
+
+@pytest.mark.parametrize(
+    ("warmup_frac", "expected"),
+    [
+        (0.25, [1 / 2, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        (0.0, [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        (1.0, [1 / 8, 2 / 8, 3 / 8, 4 / 8, 5 / 8, 6 / 8, 7 / 8, 1]),
+    ],
+)
+def test_the_rate_rises_to_its_peak_and_falls_towards_0(warmup_frac, expected):
+    # 8 steps an epoch; EPOCHS of them stretch each step of the worked example to EPOCHS steps.
+    _, _, recorder = trained(unbalanced_arrays(), lr=0.4, warmup_frac=warmup_frac)
+    rates = np.array(recorder.rates)
+    assert len(rates) == 8 * EPOCHS
+    assert rates.max() == pytest.approx(0.4)
+    assert (rates > 0).all()
+    if EPOCHS == 1:
+        np.testing.assert_allclose(rates, 0.4 * np.array(expected))
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e38])
+def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(lr):
+    with pytest.raises(TrainingError, match=r"training\.lr"):
+        trained(unbalanced_arrays(), lr=lr)
+
+
+def test_a_run_that_diverges_leaves_no_result(make_config):
+    from class_sensitivity.training import train_job
+
+    config = make_config("training.lr=1e30")
+    with pytest.raises(TrainingError, match=r"diverged in epoch [12].*training\.lr"):
+        train_job(config)
+    assert not list((__import__("pathlib").Path(config["runs"])).rglob("result.json"))
