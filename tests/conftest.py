@@ -30,19 +30,25 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture
-def make_config(tmp_path: Path) -> MakeConfig:
-    """Composes `conf/train.yaml` with overrides as on the command line: `make_config("noise.frac=0.1")`.
+@pytest.fixture(scope="session")
+def compose_config() -> MakeConfig:
+    """Composes `conf/train.yaml` with overrides as on the command line: `compose_config("noise.frac=0.1")`.
 
     Small enough to train in a moment: the bundled digits, two epochs, one thread.
     """
 
     def make(*overrides: str) -> dict[str, Any]:
+        small = ("data=digits", "training.epochs=2", "training.threads=1")
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            small = ("data=digits", f"runs={tmp_path / 'runs'}", "training.epochs=2", "training.threads=1")
             return configuration.checked(compose("train", overrides=[*small, *overrides]))
 
     return make
+
+
+@pytest.fixture
+def make_config(compose_config: MakeConfig, tmp_path: Path) -> MakeConfig:
+    """As `compose_config`, with the runs of this test in a directory of their own."""
+    return lambda *overrides: compose_config(f"runs={tmp_path / 'runs'}", *overrides)
 
 
 @dataclass(frozen=True)

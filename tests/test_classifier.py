@@ -1,7 +1,8 @@
-"""What the classifier logs and keeps, against scikit-learn on the probabilities it gives."""
+"""What the classifier logs and keeps, against scikit-learn on the logits it gives."""
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,10 @@ from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.errors import TrainingError
 from class_sensitivity.seeding import STREAMS
 
-# Advice to use workers, loggers or a progress bar: not for tensors in memory.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*does not have many workers.*",
-    "ignore:.*isinstance\\(treespec, LeafSpec\\).*",
-    "ignore:.*Total length of .* across ranks is zero.*",
-)
+# Lightning's own; train_run silences it for users.
+pytestmark = pytest.mark.filterwarnings("ignore:.*isinstance\\(treespec, LeafSpec\\).*:FutureWarning")
 
 NAMES = ("ant", "bee", "cow")
-EPOCHS = 3
 
 
 def unbalanced_arrays(test_classes: int = 3) -> ImageArrays:
@@ -33,29 +29,25 @@ def unbalanced_arrays(test_classes: int = 3) -> ImageArrays:
     rng = np.random.default_rng(0)
 
     def part(n: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-        labels = rng.choice(classes, n, p=np.array([0.5, 0.3, 0.2])[:classes] / sum([0.5, 0.3, 0.2][:classes]))
-        ink = 100 + 12 * labels[:, None, None, None] + rng.normal(0, 12, (n, 2, 2, 1)) + 10 * (labels == 1)[:, None, None, None]
+        labels = rng.choice([0, 0, 0, 0, 0, 1, 1, 1, 2, 2][: (0, 5, 8, 10)[classes]], n)
+        ink = np.array([100, 122, 124])[labels, None, None, None] + rng.normal(0, 12, (n, 2, 2, 1))
         return ink.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
 
     return ImageArrays(*part(200, 3), *part(150, test_classes), NAMES)
 
 
 class Recorder(pl.Callback):
-    """Keeps the learning rate of each step and what was logged when an epoch ended."""
+    """Keeps the learning rate of each step."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
-        self.logged: list[dict[str, float]] = []
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.logged.append({key: float(value) for key, value in trainer.logged_metrics.items()})
-
 
 def trained(
-    arrays: ImageArrays, *, lr: float = 0.1, warmup_frac: float = 0.25, **settings: Any
+    arrays: ImageArrays, *, epochs: int = 3, lr: float = 0.1, warmup_frac: float = 0.25, **settings: Any
 ) -> tuple[Classifier, dict[str, float], Recorder]:
     """A classifier after fit and test, what the test logged, and what was seen on the way."""
     torch.manual_seed(0)
@@ -64,7 +56,7 @@ def trained(
     classifier = Classifier(
         nn.Sequential(nn.Flatten(), nn.Linear(4, 3)),
         NAMES,
-        total_steps=EPOCHS * data.steps_per_epoch,
+        total_steps=epochs * data.steps_per_epoch,
         lr=lr,
         momentum=0.9,
         weight_decay=0.0,
@@ -74,7 +66,7 @@ def trained(
     recorder = Recorder()
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_epochs=EPOCHS,
+        max_epochs=epochs,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -86,6 +78,14 @@ def trained(
     trainer.fit(classifier, datamodule=data)
     (logged,) = trainer.test(classifier, datamodule=data, verbose=False)
     return classifier, logged, recorder
+
+
+def logits_of(classifier: Classifier, images: np.ndarray, arrays: ImageArrays) -> torch.Tensor:
+    """Logits worked out without Lightning and without a loader."""
+    pixels = torch.from_numpy(arrays.train_images).double()
+    normal = (torch.from_numpy(images) - pixels.mean()) / pixels.std(correction=0)
+    with torch.no_grad():
+        return classifier.network(normal.float())
 
 
 @pytest.fixture(scope="module")
@@ -100,18 +100,18 @@ def run(arrays) -> Iterator[tuple[Classifier, dict[str, float], Recorder]]:
         yield trained(arrays, validation_frac=0.2, test_every_epoch=True)
 
 
-def test_probabilities_are_of_the_test_set_in_its_order(run, arrays):
+def test_logits_are_of_the_test_set_in_its_order(run, arrays):
     classifier, logged, _ = run
-    assert classifier.probabilities.shape == (150, 3)
-    np.testing.assert_allclose(classifier.probabilities.sum(dim=1), 1, rtol=1e-6)
-    # Loss depends on which probability belongs to which label.
-    loss = metrics.log_loss(arrays.test_labels, classifier.probabilities.double().numpy(), labels=range(3))
+    assert classifier.test_logits.shape == (150, 3)
+    torch.testing.assert_close(classifier.test_logits, logits_of(classifier, arrays.test_images, arrays))
+    # The loss depends on which probability belongs to which label.
+    loss = metrics.log_loss(arrays.test_labels, classifier.test_logits.double().softmax(dim=1), labels=range(3))
     assert logged["test/loss"] == pytest.approx(loss, rel=1e-5)
 
 
-def test_logged_accuracy_and_recall_are_scikit_learns_on_the_probabilities(run, arrays):
+def test_logged_accuracy_and_recall_are_scikit_learns_on_the_logits(run, arrays):
     classifier, logged, _ = run
-    preds = classifier.probabilities.argmax(dim=1).numpy()
+    preds = classifier.test_logits.argmax(dim=1).numpy()
     assert logged["test/acc"] == pytest.approx(metrics.accuracy_score(arrays.test_labels, preds), rel=1e-6)
     expected = metrics.recall_score(arrays.test_labels, preds, average=None)
     assert [logged[f"test/recall/{name}"] for name in NAMES] == pytest.approx(expected, rel=1e-6)
@@ -119,7 +119,7 @@ def test_logged_accuracy_and_recall_are_scikit_learns_on_the_probabilities(run, 
 
 def test_kept_confusion_is_scikit_learns_with_rows_as_the_truth(run, arrays):
     classifier, _, _ = run
-    preds = classifier.probabilities.argmax(dim=1).numpy()
+    preds = classifier.test_logits.argmax(dim=1).numpy()
     expected = metrics.confusion_matrix(arrays.test_labels, preds)
     assert not np.array_equal(expected, expected.T), "an example on which orientation cannot be seen"
     np.testing.assert_array_equal(classifier.confusion["test"].numpy(), expected)
@@ -146,11 +146,9 @@ def test_training_accuracy_and_loss_are_averages_over_records():
     # lr so small that nothing is learnt: each epoch's average is that of the first weights.
     arrays = unbalanced_arrays()
     classifier, _, _ = trained(arrays, lr=1e-12, batch_size=60)  # 4 batches of 50
-    pixels = torch.from_numpy(arrays.train_images).float()
-    with torch.no_grad():
-        logits = classifier.network((pixels - pixels.mean()) / pixels.std(correction=0))
+    logits = logits_of(classifier, arrays.train_images, arrays)
     expected = metrics.accuracy_score(arrays.train_labels, logits.argmax(dim=1))
-    loss = metrics.log_loss(arrays.train_labels, logits.softmax(dim=1).double(), labels=range(3))
+    loss = metrics.log_loss(arrays.train_labels, logits.double().softmax(dim=1), labels=range(3))
     for epoch in classifier.history:
         assert epoch["train/acc"] == pytest.approx(expected, rel=1e-6)
         assert epoch["train/loss"] == pytest.approx(loss, rel=1e-5)
@@ -182,20 +180,19 @@ def test_a_class_without_test_images_has_no_recall_instead_of_0():
     ],
 )
 def test_the_rate_rises_to_its_peak_and_falls_towards_0(warmup_frac, expected):
-    # 8 steps an epoch; EPOCHS of them stretch each step of the worked example to EPOCHS steps.
-    _, _, recorder = trained(unbalanced_arrays(), lr=0.4, warmup_frac=warmup_frac)
-    rates = np.array(recorder.rates)
-    assert len(rates) == 8 * EPOCHS
-    assert rates.max() == pytest.approx(0.4)
-    assert (rates > 0).all()
-    if EPOCHS == 1:
-        np.testing.assert_allclose(rates, 0.4 * np.array(expected))
+    _, _, recorder = trained(unbalanced_arrays(), epochs=1, lr=0.4, warmup_frac=warmup_frac)  # 8 steps
+    np.testing.assert_allclose(recorder.rates, 0.4 * np.array(expected))
 
 
-@pytest.mark.parametrize("lr", [1e30, 1e38])
-def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(lr):
-    with pytest.raises(TrainingError, match=r"training\.lr"):
-        trained(unbalanced_arrays(), lr=lr)
+def test_the_rate_follows_steps_across_epochs():
+    _, _, recorder = trained(unbalanced_arrays(), epochs=3, lr=0.4, warmup_frac=0.5)
+    rise = np.arange(1, 13) / 12
+    np.testing.assert_allclose(recorder.rates, 0.4 * np.concatenate([rise, rise[::-1]]))
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change():
+    with pytest.raises(TrainingError, match=r"epoch 1.*training\.lr=1e\+38"):
+        trained(unbalanced_arrays(), lr=1e38)
 
 
 def test_a_run_that_diverges_leaves_no_result(make_config):
@@ -204,4 +201,4 @@ def test_a_run_that_diverges_leaves_no_result(make_config):
     config = make_config("training.lr=1e30")
     with pytest.raises(TrainingError, match=r"diverged in epoch [12].*training\.lr"):
         train_job(config)
-    assert not list((__import__("pathlib").Path(config["runs"])).rglob("result.json"))
+    assert not list(Path(config["runs"]).rglob("result.json"))
