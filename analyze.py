@@ -1,7 +1,7 @@
 """Turns run directories into relative matrices, class sensitivities, verdicts and a report.
 
-    python analyze.py
-    python analyze.py runs=runs out=report
+python analyze.py
+python analyze.py runs=runs out=report
 """
 
 import hydra

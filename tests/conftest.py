@@ -1,10 +1,12 @@
 """What several test files share: configurations, the real command line, the real CIFAR-10."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,31 +78,42 @@ class Command:
     runs: Path
     script: str = "train.py"
 
-    def line(self, *arguments: str) -> list[str]:
-        """The words of the command; `runs=` is added unless a test gives its own."""
+    def start(self, *arguments: str, python: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
+        """Starts it with `runs=` set, unless a test gives its own.
+
+        Args:
+            arguments: The words after the script.
+            python: Options of the interpreter.
+            environment: Variables beside PATH and HOME.
+        """
         own = [] if any(word.startswith("runs=") for word in arguments) else [f"runs={self.runs}"]
-        return [sys.executable, self.script, *arguments, *own]
-
-    def environment(self, **extra: str) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        return kept | extra
-
-    def __call__(self, *arguments: str, **extra: str) -> Finished:
-        done = subprocess.run(
-            self.line(*arguments), cwd=ROOT, env=self.environment(**extra), capture_output=True, text=True, timeout=300
+        return subprocess.Popen(
+            [sys.executable, *python, self.script, *arguments, *own],
+            cwd=ROOT,
+            env=kept | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that starts tests in the background lets its children ignore Ctrl+C.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL) if os.name == "posix" else None,
         )
-        return Finished(done.returncode, done.stdout, done.stderr, self.runs)
+
+    def finish(self, process: subprocess.Popen[str]) -> Finished:
+        """Waits for it."""
+        try:
+            stdout, stderr = process.communicate(timeout=300)
+        finally:
+            process.kill()
+        return Finished(process.returncode, stdout, stderr, self.runs)
+
+    def __call__(self, *arguments: str, **options: Any) -> Finished:
+        return self.finish(self.start(*arguments, **options))
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
     return Command(tmp_path / "runs")
-
-
-@pytest.fixture(scope="module")
-def shared_command(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """One directory of runs for all tests of a file that look at the same runs."""
-    return Command(tmp_path_factory.mktemp("shared") / "runs")
 
 
 @pytest.fixture(scope="session")

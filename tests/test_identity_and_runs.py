@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import io
 import json
 import os
 import pickle
@@ -358,11 +359,12 @@ DAMAGED_RESULTS = {
     "counts not square": edited(confusion=[[20, 10], [10, 5], [2, 3]]),
     "counts ragged": edited(confusion=[[20, 10, 0], [10, 5], [2, 3, 0]]),
     "counts as text": edited(confusion="50"),
+    "counts each as text": edited(confusion=[["50", "0", "0"], ["0", "0", "0"], ["0", "0", "0"]]),
     "counts of null": edited(confusion=None),
     "counts with a hole": edited(confusion=[[50, None, 0], [0, 0, 0], [0, 0, 0]]),
     "counts of NaN": edited(confusion=[[50, float("nan"), 0], [0, 0, 0], [0, 0, 0]]),
     "counts beyond int64": edited(confusion=[[10**30, 0, 0], [0, 0, 0], [0, 0, 0]]),
-    "counts in halves": edited(confusion=[[49.5, 0.5, 0], [0, 0.5, 0], [0, 0, 0.5]]),
+    "counts in halves": edited(confusion=[[50.5, 0, 0], [0, 0, 0], [0, 0, 0]]),
     "another number of classes": edited(class_names=["ant", "bee"]),
     "no class names": edited(class_names=None),
     "metrics without a size": edited(metrics={}),
@@ -428,12 +430,18 @@ def with_arrays(**changes: Any):
     return damage
 
 
+def one_array() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros(50))
+    return stream.getvalue()
+
+
 DAMAGED_ARRAYS = {
     "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-30]),
     "text": lambda path: path.write_text("arrays"),
-    "one array, not an archive": lambda path: np.save(path.open("wb"), np.zeros(50)),
+    "one array, not an archive": lambda path: path.write_bytes(one_array()),
     "an array missing": lambda path: np.savez(path, test_labels=np.zeros(50, np.int32)),
     "a class too high": with_arrays(test_preds=np.full(50, 3, np.int32)),
     "predictions of another run": with_arrays(test_preds=np.zeros(50, np.int32)),

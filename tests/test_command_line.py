@@ -1,0 +1,354 @@
+"""The real command line: what a mistake looks like, and what a sweep does."""
+
+import contextlib
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, Command, Finished
+
+from class_sensitivity.stress import NOISE_KINDS
+
+#: A run that takes a moment.
+SMALL = ("data=digits", "training.epochs=1", "training.threads=1")
+
+#: A run that can be caught while it trains.
+LONG = ("data=digits", "training.epochs=40", "training.threads=1")
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
+posix = pytest.mark.skipif(os.name != "posix", reason="sends signals")
+
+
+def names_in(folder: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / folder).glob("*.yaml"))
+
+
+def assert_one_sentence(done: Finished, *words: str) -> None:
+    """One line on standard error that holds the words, no traceback, and nothing that counts as a result."""
+    assert done.rc not in (0, None)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert not lines[0].endswith("..")
+    assert "Traceback" not in done.stdout + done.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert done.results() == []
+
+
+def wait_for(pattern: str, runs: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not any(runs.rglob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"no {pattern} in two minutes"
+        time.sleep(0.02)
+
+
+# Mistakes in the settings
+
+MISTAKES: dict[str, list[str]] = {
+    "noise.frac=-0.1": ["noise.frac=-0.1", "0 to 1"],
+    "noise.frac=1.5": ["noise.frac=1.5", "0 to 1"],
+    "noise.frac=nan": ["noise.frac=nan", "0 to 1"],
+    "noise.frac=abc": ["noise.frac=abc", "Float"],
+    "noise.frac=null": ["noise.frac=null"],
+    "noise.kind=shufle": ["noise.kind=shufle", *NOISE_KINDS],
+    "model=cnn7": ["model=cnn7", *names_in("model")],
+    "data=cifar11": ["data=cifar11", *names_in("data")],
+    "study=figure99": ["figure99", *names_in("study")],
+    "nois.frac=0.1": ["nois.frac", "noise.frac"],
+    # Hydra's + would add the misspelt key and train clean.
+    "+nois.frac=0.1": ["nois.frac", "noise.frac"],
+    "+noise.fraction=0.1": ["noise.fraction", "noise.frac"],
+    "noise=0.1": ["noise=0.1"],
+    "noise.classes=cat": ["noise.classes=cat", "list"],
+    "reduction.frac=1": ["reduction.frac=1", "not including 1"],
+    "reduction.frac=-0.5": ["reduction.frac=-0.5", "0"],
+    "seed=-1": ["seed=-1", "0 or more"],
+    "seed=1.5": ["seed=1.5", "Integer"],
+    "seed=1,2": ["seed=1,2", "-m"],
+    "streams.init=-1": ["streams.init=-1", "0 or more"],
+    "training.epochs=0": ["training.epochs=0", "1 or more"],
+    "training.batch_size=1": ["training.batch_size=1", "2 or more"],
+    "training.lr=0": ["training.lr=0", "above 0"],
+    "training.precision=half": ["training.precision=half", "32-true"],
+    "training.accelerator=tpu": ["training.accelerator=tpu", "cpu"],
+    "training.threads=0": ["training.threads=0", "1 or more"],
+    "data.crop_padding=-1": ["data.crop_padding=-1", "0 or more"],
+    "~noise.frac": ["noise.frac"],
+    "~model.name": ["model.name"],
+    "model=null": ["model"],
+    "noise.frac": ["noise.frac"],
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_a_setting_is_one_sentence(command, mistake):
+    assert_one_sentence(command(*SMALL, mistake), *MISTAKES[mistake])
+
+
+# What is found once the data set is there; the other cases of it are cheaper inside one process.
+MISFITS: dict[tuple[str, ...], list[str]] = {
+    ("noise.frac=0.1", "noise.classes=[cat]"): ["noise.classes=cat", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"],
+    ("reduction.frac=0.999",): ["reduction.frac=0.999", "class"],
+    ("+model.depth=3",): ["model.depth", "widths"],
+    ("training.lr=1e30",): ["training.lr=1e+30", "diverged"],
+}
+
+
+@pytest.mark.parametrize("settings", MISFITS, ids=" ".join)
+def test_a_setting_that_does_not_fit_is_one_sentence(command, settings):
+    assert_one_sentence(command(*SMALL, *settings), *MISFITS[settings])
+
+
+def test_full_errors_show_the_traceback(command):
+    done = command(*SMALL, "noise.frac=2", HYDRA_FULL_ERROR="1")
+    assert done.rc != 0
+    assert "Traceback" in done.stderr
+
+
+IMPORTS_TORCH = re.compile(r"^import time:.*\| +torch$", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--cfg", "job"), ("noise.frac=2",), ("nois.frac=1",), ("model=cnn7",)], ids=" ".join
+)
+def test_what_trains_nothing_does_not_wait_for_torch(command, arguments):
+    done = command(*arguments, python=("-X", "importtime"))
+    assert "import time:" in done.stderr
+    assert not IMPORTS_TORCH.search(done.stderr)
+
+
+def test_the_trace_of_imports_would_show_torch():
+    traced = subprocess.run([sys.executable, "-X", "importtime", "-c", "import torch"], capture_output=True, text=True)
+    assert IMPORTS_TORCH.search(traced.stderr)
+
+
+# Trouble with the data
+
+CIFAR10 = ("data=cifar10", "training.epochs=1", "training.threads=1")
+FILES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]
+
+
+class Trap:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_absent_data_that_may_not_be_downloaded(command, tmp_path):
+    done = command(*CIFAR10, f"data.dir={tmp_path / 'none'}", "data.download=false")
+    assert_one_sentence(done, str(tmp_path / "none"), "data.download", "data.dir", "data=digits")
+
+
+def test_absent_data_without_a_network(command, tmp_path):
+    nowhere = "http://127.0.0.1:9"
+    done = command(*CIFAR10, f"data.dir={tmp_path / 'none'}", http_proxy=nowhere, https_proxy=nowhere)
+    assert_one_sentence(done, str(tmp_path / "none"), "data.dir", "data=digits")
+
+
+def test_a_file_where_the_data_should_be(command, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    done = command(*CIFAR10, f"data.dir={tmp_path / 'file'}")
+    assert_one_sentence(done, str(tmp_path / "file"), "data.dir")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_data_that_may_not_be_read(command, tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).touch(mode=0o000)
+    assert_one_sentence(command(*CIFAR10, f"data.dir={tmp_path}"), str(tmp_path), "data.dir")
+
+
+def test_a_folder_with_a_file_missing(command, tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    assert_one_sentence(command(*CIFAR10, f"data.dir={tmp_path}"), "data_batch_1", "data.dir")
+
+
+def test_data_of_another_content_is_refused_before_it_is_unpickled(command, tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    assert_one_sentence(command(*CIFAR10, f"data.dir={tmp_path}"), "data_batch_1", "MD5", "data.dir")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.cifar10
+def test_a_file_of_the_real_data_cut_short(command, tmp_path, cifar10_dir):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).symlink_to(Path(cifar10_dir).resolve() / folder.name / name)
+    whole = (folder / "test_batch").read_bytes()
+    (folder / "test_batch").unlink()
+    (folder / "test_batch").write_bytes(whole[:-1000])
+    assert_one_sentence(command(*CIFAR10, f"data.dir={tmp_path}"), "test_batch", "MD5", "data.dir")
+
+
+# Trouble with the run directory
+
+
+def test_runs_that_cannot_be_written(command, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    assert_one_sentence(command(*SMALL, f"runs={tmp_path / 'file' / 'runs'}"), str(tmp_path / "file" / "runs"), "runs=")
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A disk of 16 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def fill(disk: Path) -> None:
+    with (disk / "ballast").open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while True:
+            stream.write(bytes(4096))
+
+
+@linux
+@pytest.mark.parametrize("from_the_start", [True, False], ids=["from the start", "while it trains"])
+def test_a_full_disk_and_the_same_command_after_there_is_space(small_disk, from_the_start):
+    command = Command(small_disk / "runs")
+    if from_the_start:
+        fill(small_disk)
+    process = command.start(*LONG)
+    if not from_the_start:
+        wait_for("last.ckpt", command.runs, process)
+        fill(small_disk)
+    done = command.finish(process)
+    assert_one_sentence(done, str(small_disk / "runs"), "No space left on device", "runs=")
+    (small_disk / "ballast").unlink()
+    again = command(*LONG)
+    assert (again.rc, again.stderr) == (0, "")
+    assert len(again.results()) == 1
+
+
+@linux
+def test_a_checkpoint_that_did_not_fit_on_the_disk_does_not_stand_in_the_way(small_disk):
+    subprocess.run(["mount", "-o", "remount,size=96k", small_disk], check=True)
+    command = Command(small_disk / "runs")
+    assert_one_sentence(command(*SMALL), str(small_disk / "runs"), "No space left on device", "runs=")
+    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
+    again = command(*SMALL)
+    assert (again.rc, again.stderr) == (0, "")
+    assert len(again.results()) == 1
+
+
+# Sweeps
+
+LINE = re.compile(r"^\[(\d)/(\d)\] (.*)$", re.MULTILINE)
+
+
+def modified(done: Finished) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in done.runs.rglob("*") if path.is_file()}
+
+
+def arrays_of(result: Path) -> dict[str, np.ndarray]:
+    with np.load(result.with_name("arrays.npz")) as stored:
+        return dict(stored)
+
+
+def test_a_sweep_from_start_to_end(command, tmp_path):
+    sweep = ("-m", *SMALL, "noise.frac=0,0.1", "seed=0,1")
+    done = command(*sweep)
+    assert (done.rc, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "4 runs: 0 complete, running 4"
+    assert [(k, n) for k, n, _ in LINE.findall(done.stdout)] == [(k, "4") for k in "1234"]
+    assert [" left" in rest for _, _, rest in LINE.findall(done.stdout)] == [True, True, True, False]
+    assert [path.parent.name for path in done.results()] == ["seed-0", "seed-1"] * 2
+
+    # The same again touches nothing, and does not wait for torch to find that out.
+    before = modified(done)
+    again = command(*sweep, python=("-X", "importtime"))
+    assert again.rc == 0
+    assert again.stdout.splitlines() == ["4 runs: 4 complete, running 0"]
+    assert not IMPORTS_TORCH.search(again.stderr)
+    assert modified(again) == before
+
+    # Kinds of noise at frac 0 share the baseline; what is missing alone is run.
+    shared = command("-m", *SMALL, "noise.kind=shuffle,symmetric", "noise.frac=0", "seed=0,1")
+    assert shared.stdout.splitlines() == ["2 runs: 2 complete, running 0"]
+
+    # A run of a sweep, second or later in its process, is the run alone in a process of its own.
+    alone = Command(tmp_path / "alone")(*SMALL, "noise.frac=0.1", "seed=1")
+    assert alone.rc == 0
+    assert "test accuracy" in alone.stdout
+    (single,) = alone.results()
+    (twin,) = (path for path in done.results() if path.parent.name == "seed-1" and "noise" in path.parent.parent.name)
+    assert single.relative_to(alone.runs) == twin.relative_to(done.runs)
+    for name, array in arrays_of(single).items():
+        np.testing.assert_array_equal(array, arrays_of(twin)[name])
+
+
+def test_a_sweep_with_one_bad_value_runs_nothing(command):
+    done = command("-m", *SMALL, "noise.frac=0,0.1,7", "seed=0,1")
+    assert_one_sentence(done, "noise.frac=7", "0 to 1")
+    assert not done.runs.exists()
+
+
+def test_a_sweep_with_a_mistyped_setting_runs_nothing(command):
+    done = command("-m", *SMALL, "nois.frac=0,0.1")
+    assert_one_sentence(done, "nois.frac", "noise.frac")
+    assert not done.runs.exists()
+
+
+def test_a_run_that_fails_is_named_at_once_and_the_others_go_on(command):
+    done = command("-m", *SMALL, "noise.frac=0.1", "noise.classes=[cat],[]", "seed=0")
+    assert done.rc not in (0, None)
+    assert "Traceback" not in done.stderr
+    first, summary = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert "noise.classes=cat" in first
+    assert "noise.classes=[cat]" in first, "the run is not named"
+    assert "1 of 2" in summary
+    assert len(done.results()) == 1
+
+
+@posix
+def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(command):
+    process = command.start(*LONG)
+    wait_for("last.ckpt", command.runs, process)
+    process.send_signal(signal.SIGINT)
+    done = command.finish(process)
+    assert_one_sentence(done, "nterrupted", "same command")
+    assert done.rc == 130
+    assert any(command.runs.rglob("last.ckpt"))
+    again = command(*LONG)
+    assert (again.rc, again.stderr) == (0, "")
+    assert len(again.results()) == 1
+
+
+@posix
+def test_a_sweep_that_was_killed_goes_on_with_what_is_missing(command):
+    sweep = ("-m", *SMALL, "seed=0,1,2")
+    process = command.start(*sweep)
+    wait_for("result.json", command.runs, process)
+    process.kill()
+    killed = command.finish(process)
+    complete = len(killed.results())
+    again = command(*sweep)
+    assert (again.rc, again.stderr) == (0, "")
+    assert again.stdout.splitlines()[0] == f"3 runs: {complete} complete, running {3 - complete}"
+    assert len(again.results()) == 3
