@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -128,7 +128,7 @@ def cifar10_dir() -> str:
 
 
 @pytest.fixture(scope="session")
-def cifar10(cifar10_dir: str) -> Iterator[Any]:
+def cifar10(cifar10_dir: str) -> Any:
     """The real CIFAR-10 as the package loads it."""
     from class_sensitivity.data.sources import load_arrays
 

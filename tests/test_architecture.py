@@ -46,7 +46,7 @@ MAY_KNOW = {
     "data": {"errors", "seeding", "stress"},
     "models": {"errors"},
     "device": {"errors"},
-    "classifier": {"errors"},
+    "classifier": {"errors", "confusion"},
     "screen": {"runs"},
     "training": {
         "errors",

@@ -243,7 +243,8 @@ IMAGES = "test images"
 def _asymmetry(evidence: Evidence) -> Verdict:
     evidence.need()
     direction = evidence.results.direction[BASELINE]
-    strongest = int(np.argmax(np.abs(direction.difference.value)))
+    size = np.abs(direction.difference.value)
+    strongest = int(np.argmax(np.where(direction.marked, size, -1) if direction.marked.any() else size))
     e = direction.difference[strongest]
     interval = f"[{float(e.low):+.1f}, {float(e.high):+.1f}]"
     i, j = (evidence.study.class_names[k] for k in direction.pairs[strongest])

@@ -5,7 +5,7 @@ seed, and every interval covers new seeds and new test images (`statistics.estim
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
 
@@ -150,8 +150,10 @@ def analyse(study: Study, *, alpha: float = 0.05, resamples: int = 2000, seed: i
     return Results(
         study=study,
         alpha=alpha,
-        recall=MappingProxyType({name: contrast(study, {name: 1.0}, alpha=alpha) for name in names}),
-        accuracy=MappingProxyType({name: contrast(study, {name: 1.0}, alpha=alpha, overall=True) for name in names}),
+        recall=MappingProxyType({name: _share(contrast(study, {name: 1.0}, alpha=alpha)) for name in names}),
+        accuracy=MappingProxyType(
+            {name: _share(contrast(study, {name: 1.0}, alpha=alpha, overall=True)) for name in names}
+        ),
         fall=MappingProxyType({name: contrast(study, {BASELINE: 1.0, name: -1.0}, alpha=alpha) for name in paired}),
         accuracy_fall=MappingProxyType(
             {name: contrast(study, {BASELINE: 1.0, name: -1.0}, alpha=alpha, overall=True) for name in paired}
@@ -192,6 +194,11 @@ def contrast(study: Study, weights: Mapping[str, float], *, alpha: float = 0.05,
             for inside in (study.labels == c for c in range(study.num_classes))
         ]
     )
+
+
+def _share(estimate: Estimate) -> Estimate:
+    """A share cannot leave [0, 1], whatever a t interval over few seeds says."""
+    return replace(estimate, low=np.clip(estimate.low, 0, 1), high=np.clip(estimate.high, 0, 1))
 
 
 def cell_contrast(study: Study, weights: Mapping[tuple[str, int, int], float], *, alpha: float = 0.05) -> Estimate:

@@ -9,7 +9,8 @@ from torch import nn
 class Network(nn.Module):
     """Six times 3x3 convolution, batch norm, ReLU, with max pooling after the 1st, 3rd and 5th.
 
-    The last feature map is reduced by its maximum and one linear layer gives the logits.
+    Each convolution starts as the identity on its input's channels, with random filters for the rest
+    (S. Zagoruyko and N. Komodakis, "DiracNets", 2017). The last feature map is reduced by its maximum and one linear layer gives the logits.
 
     Args:
         in_channels: Channels of an image.
@@ -29,7 +30,11 @@ class Network(nn.Module):
             raise ValueError(f"images must be at least 8 x 8 for three poolings, got {image_size}")
         layers: list[nn.Module] = []
         for i, width in enumerate(widths):
-            layers.append(nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False))
+            convolution = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)
+            # The first filters hand their input on unchanged, the others start at random: deep layers
+            # get a signal from the first step on, which a run of a few epochs cannot wait for.
+            nn.init.dirac_(convolution.weight.data[: min(in_channels, width)])
+            layers.append(convolution)
             # Pooling before batch norm leaves a quarter of the values to normalise.
             if i % 2 == 0:
                 layers.append(nn.MaxPool2d(2))
