@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,12 +54,19 @@ def report_when_it_happens() -> Iterator[None]:
     A single run ends here, before Hydra adds its own words. In a sweep the error travels on to the
     sweeper, which counts it and lets the other runs go on.
     """
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    overrides = " ".join(HydraConfig.get().overrides.task)
     try:
         yield
     except UserError as error:
-        overrides = " ".join(HydraConfig.get().overrides.task)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if in_sweep:
             complain(f"{error} (run: {overrides})")
             raise
         complain(str(error))
         sys.exit(1)
+    except Exception:
+        # A defect. Hydra shows the traceback of a single run; in a sweep only the first would be seen.
+        if in_sweep:
+            traceback.print_exc()
+            complain(f"This run failed for a reason nobody foresaw: {overrides}")
+        raise

@@ -10,7 +10,8 @@ class Network(nn.Module):
     """Six times 3x3 convolution, batch norm, ReLU, with max pooling after the 1st, 3rd and 5th.
 
     Each convolution starts as the identity on its input's channels, with random filters for the rest
-    (S. Zagoruyko and N. Komodakis, "DiracNets", 2017). The last feature map is reduced by its maximum and one linear layer gives the logits.
+    (S. Zagoruyko and N. Komodakis, "DiracNets", 2017). The last feature map is reduced by its maximum
+    and one linear layer gives the logits.
 
     Args:
         in_channels: Channels of an image.

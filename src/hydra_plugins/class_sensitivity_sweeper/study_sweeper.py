@@ -5,8 +5,8 @@ launcher is configured, so it knows nothing of processes or clusters.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class StudySweeperConfig:
     """`hydra/sweeper=study`."""
 
     _target_: str = "hydra_plugins.class_sensitivity_sweeper.study_sweeper.StudySweeper"
+    #: Setting -> comma-separated values; how a file in conf/study/ brings a grid. The command line wins.
+    params: dict[str, str] = field(default_factory=dict)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConfig, provider="class_sensitivity")
@@ -37,7 +39,8 @@ class StudySweeper(Sweeper):
     first one starts. Jobs that are the same run (a baseline reached by two noise kinds) are one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, params: Mapping[str, str]) -> None:
+        self.params = params
         self.config: DictConfig | None = None
         self.context: HydraContext | None = None
         self.launcher: Launcher | None = None
@@ -54,7 +57,9 @@ class StudySweeper(Sweeper):
         assert self.config is not None
         assert self.context is not None
         assert self.launcher is not None
-        overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(arguments)
+        overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(
+            [f"{key}={values}" for key, values in self.params.items()] + arguments
+        )
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         missing, asked = self._missing(grid)
         complete = asked - len(missing)
