@@ -28,9 +28,9 @@ def describe(condition: Condition) -> str:
     """A condition in words, for titles."""
     parts = []
     if condition.noise:
-        parts.append(f"{condition.noise:.3g} noise ({condition.kind})")
+        parts.append(f"{100 * condition.noise:.3g} % noise ({condition.kind})")
     if condition.reduction:
-        parts.append(f"{condition.reduction:.3g} of the data removed")
+        parts.append(f"{100 * condition.reduction:.3g} % of the data removed")
     return ", ".join(parts) or "baseline"
 
 

@@ -4,7 +4,7 @@ Stored matrices are [true, predicted]. Figures show the article's view, truth al
 prediction up the left side; this file alone transposes, and it labels the axes itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def draw_matrix(
     *,
     cmap: str,
     limits: tuple[float, float],
-    text: str,
+    text: Callable[[float], str],
     spread: Matrix | None = None,
     marked: NDArray[np.bool_] | None = None,
 ) -> AxesImage:
@@ -39,7 +39,7 @@ def draw_matrix(
         class_names: The K names.
         cmap: A matplotlib colour map.
         limits: Values of the map's first and last colour.
-        text: Format of a cell, such as `{:.0f}`.
+        text: What to write into a cell of this value.
         spread: (K, K) standard deviations, written below the values.
         marked: (K, K) cells to frame.
     """
@@ -55,7 +55,7 @@ def draw_matrix(
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
     for row, column in np.ndindex(view.shape):
         value = view[row, column]
-        words = "-" if np.isnan(value) else text.format(value)
+        words = "-" if np.isnan(value) else text(value)
         if spread is not None:
             words += f"\n±{spread[column, row]:.0f}"
         is_marked = marked is not None and bool(marked[column, row])
@@ -74,6 +74,15 @@ def draw_matrix(
     return image
 
 
+def _count(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _difference(value: float) -> str:
+    # "+0" and "-0" would look like findings.
+    return "0" if abs(value) < 0.5 else f"{value:+.0f}"
+
+
 def _frame(column: int, row: int) -> Rectangle:
     return Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=0.9)
 
@@ -88,7 +97,7 @@ def confusion_figure(counts: NDArray[np.integer], class_names: Sequence[str], ti
     figure = Figure(figsize=(size, size), layout="constrained", dpi=80)
     axes = figure.subplots()
     limits = (0, max(1, int(counts.max())))
-    draw_matrix(axes, counts, class_names, cmap=COUNTS, limits=limits, text="{:.0f}")
+    draw_matrix(axes, counts, class_names, cmap=COUNTS, limits=limits, text=_count)
     axes.set_title(title)
     return figure
 
@@ -111,7 +120,7 @@ def mean_matrices_figure(
     for axes, counts, title in zip(panels, matrices, titles, strict=True):
         deviation = counts.std(axis=0, ddof=1) if spread and len(counts) > 1 else None
         image = draw_matrix(
-            axes, counts.mean(axis=0), class_names, cmap=COUNTS, limits=limits, text="{:.0f}", spread=deviation
+            axes, counts.mean(axis=0), class_names, cmap=COUNTS, limits=limits, text=_count, spread=deviation
         )
         axes.set_title(title)
     figure.colorbar(image, ax=panels, shrink=0.8, label="test images, mean over seeds")
@@ -140,7 +149,7 @@ def relative_figure(
     panels = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axes, matrix, frames, title in zip(panels, matrices, marked, titles, strict=True):
         image = draw_matrix(
-            axes, matrix, class_names, cmap=DIFFERENCES, limits=(-limit, limit), text="{:+.0f}", marked=frames
+            axes, matrix, class_names, cmap=DIFFERENCES, limits=(-limit, limit), text=_difference, marked=frames
         )
         axes.set_title(title)
     figure.colorbar(image, ax=panels, shrink=0.8, label="test images more (+) or fewer (-) than at the baseline")
@@ -171,10 +180,10 @@ def levels_figure(
     rows = figure.subplots(len(counts), 2, squeeze=False)
     top = max(float(c.mean(axis=0).max()) for c in counts)
     for (left, right), mine, relative, frames, title in zip(rows, counts, relatives, marked, titles, strict=True):
-        mean = draw_matrix(left, mine.mean(axis=0), class_names, cmap=COUNTS, limits=(0, top), text="{:.0f}")
+        mean = draw_matrix(left, mine.mean(axis=0), class_names, cmap=COUNTS, limits=(0, top), text=_count)
         left.set_title(f"{title}: mean of {len(mine)} {'seed' if len(mine) == 1 else 'seeds'}")
         difference = draw_matrix(
-            right, relative, class_names, cmap=DIFFERENCES, limits=(-limit, limit), text="{:+.0f}", marked=frames
+            right, relative, class_names, cmap=DIFFERENCES, limits=(-limit, limit), text=_difference, marked=frames
         )
         right.set_title(f"{title}: minus the baseline")
     # A bar's length is a share of all rows; it should stay about one row long.
