@@ -110,7 +110,15 @@ def slopes_figure(curves: Mapping[str, Curve], class_names: Sequence[str]) -> Fi
             axes.errorbar(value, places, xerr=[value - low, high - value], fmt="none", ecolor=color, elinewidth=1.2)
         axes.plot(value, places, marker, color=color, label=stress_name(kind))
         seeds = -curve.slope.per_seed[:, order] * 10
-        axes.plot(seeds, np.broadcast_to(places, seeds.shape), ".", color=color, markersize=2.5, alpha=0.6)
+        axes.plot(
+            seeds,
+            np.broadcast_to(places, seeds.shape),
+            ".",
+            color=color,
+            markersize=4,
+            markerfacecolor="white",
+            markeredgewidth=0.7,
+        )
     axes.axvline(0, color="0.6", linewidth=0.6)
     axes.set_yticks(range(len(order)), [class_names[i] for i in order])
     axes.set_xlabel("points of recall lost per 10 points of stress")
