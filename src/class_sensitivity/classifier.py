@@ -184,7 +184,8 @@ class _Evaluation(nn.Module):
                 "confusion": MulticlassConfusionMatrix(**settings),
             }
         )
-        self.loss = MeanMetric()
+        # A loss that is not a number is to be seen, not left out with a warning.
+        self.loss = MeanMetric(nan_strategy="disable")
 
     def reset(self) -> None:
         self.classes.reset()

@@ -14,6 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from class_sensitivity.config import Train, explain
 from class_sensitivity.errors import UserError
 
+#: What the user asked for; read before this module sets the variable for Hydra.
+FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
 
 def complain(sentence: str) -> None:
     """Prints a sentence to standard error."""
@@ -27,7 +30,7 @@ def one_sentence_errors(schema: type = Train) -> Iterator[None]:
     Goes around the whole command. With HYDRA_FULL_ERROR=1 in the environment the traceback is shown
     instead. What nobody expected keeps its traceback in either case.
     """
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    if FULL_ERRORS:
         yield
         return
     # Makes Hydra hand errors on instead of printing them in its own way and exiting.
@@ -39,6 +42,12 @@ def one_sentence_errors(schema: type = Train) -> Iterator[None]:
         sys.exit(1)
     except (HydraException, OmegaConfBaseException) as error:
         complain(explain(error, schema))
+        sys.exit(1)
+    except ValueError as error:
+        # The one mistake that Hydra reports as a plain ValueError: model=null.
+        if not str(error).startswith("Config group override"):
+            raise
+        complain(f"A config group cannot be null: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
         complain("Interrupted; the same command goes on with what is not complete.")
@@ -59,6 +68,8 @@ def report_when_it_happens() -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        if FULL_ERRORS:
+            raise
         if in_sweep:
             complain(f"{error} (run: {overrides})")
             raise

@@ -3,8 +3,8 @@
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -163,6 +163,8 @@ def train_bounds(config: dict[str, Any]) -> Iterator[Bound]:
     yield number("noise", "frac", 0, 1, allowed="a share from 0 to 1")
     kinds = ", ".join(NOISE_KINDS)
     yield "noise.kind", noise["kind"], noise["kind"] in NOISE_KINDS, f"one of {kinds}"
+    model = config["model"].get("name")
+    yield "model.name", model, isinstance(model, str), "the name of a model"
     frac = reduction["frac"]
     yield "reduction.frac", frac, math.isfinite(frac) and 0 <= frac < 1, "a share from 0 up to but not including 1"
     yield "seed", config["seed"], config["seed"] >= 0, "an integer of 0 or more"
@@ -193,6 +195,9 @@ def checked(config: DictConfig, bounds: Callable[[dict[str, Any]], Iterator[Boun
     Raises:
         ConfigError: A value is out of range; the message names it and what is allowed.
     """
+    schema = Train if bounds is train_bounds else Analyze
+    if unknown := next(_unknown(config, schema), None):
+        raise ConfigError(_no_such_setting(unknown, schema))
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(f"{missing[0]} has no value; give one with {missing[0]}=VALUE.")
@@ -203,6 +208,23 @@ def checked(config: DictConfig, bounds: Callable[[dict[str, Any]], Iterator[Boun
         if not allowed:
             raise ConfigError(f"{key}={value} is not allowed: it must be {expected}.")
     return plain
+
+
+def _unknown(config: Mapping[Any, Any], schema: type, prefix: str = "") -> Iterator[str]:
+    """The settings that the schema does not have; Hydra's `+key=value` adds them past it."""
+    known = {setting.name: setting.type for setting in fields(schema)}
+    for key in map(str, config):
+        if key not in known:
+            inner = config[key]
+            yield f"{prefix}{key}" + (f".{next(iter(inner))!s}" if isinstance(inner, DictConfig) and inner else "")
+        elif is_dataclass(known[key]) and not OmegaConf.is_missing(config, key):
+            yield from _unknown(config[key], known[key], f"{prefix}{key}.")  # type: ignore[arg-type]
+
+
+def _no_such_setting(key: str, schema: type) -> str:
+    near = difflib.get_close_matches(key, setting_names(schema), n=1)
+    hint = f"did you mean {near[0]}?" if near else "see all settings with --cfg job."
+    return f"There is no setting {key}: {hint}"
 
 
 def setting_names(schema: type = Train) -> list[str]:
@@ -224,15 +246,14 @@ def explain(error: Exception, schema: type = Train) -> str:
     # Hydra wraps OmegaConf's error; the useful words may stand in either.
     text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
     if unknown := re.search(r"Could not override '([^']+)'", text):
-        key = unknown[1].lstrip("+~")
-        near = difflib.get_close_matches(key, setting_names(schema), n=1)
-        hint = f"did you mean {near[0]}?" if near else "see all settings with --cfg job."
-        return f"There is no setting {key}: {hint}"
+        return _no_such_setting(unknown[1].lstrip("+~"), schema)
+    if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{ambiguous[1]} holds a comma: add -m to run it for each value, or write [...] if it is a list."
     options = r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s*(.*?)(?:\nConfig search|\Z)"
     if absent := re.search(options, text, re.DOTALL):
         known = ", ".join(absent[3].split())
         return f"{absent[1]}={absent[2]} is not known: it must be one of {known}."
     if merge := re.search(r"Error merging override ([^\s=]+=\S*)\s*\n(.+)", text):
-        return f"{merge[1]} is not allowed: {merge[2].strip()}."
+        return f"{merge[1]} is not allowed: {merge[2].strip().rstrip('.')}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3]) or type(error).__name__

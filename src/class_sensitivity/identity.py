@@ -50,7 +50,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         "validation": config["training"]["validation_frac"] > 0,
         "init": True,
         "order": True,
-        "augment": True,
+        "augment": config["data"]["flip"] or config["data"]["crop_padding"] > 0,
     }
     chosen = config["streams"]
     return {
@@ -61,7 +61,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         "noise": {
             "kind": noise["kind"],
             "frac": noise["frac"],
-            "classes": sorted(noise["classes"]),
+            "classes": sorted(set(noise["classes"])),
             "partner": noise["partner"] if noise["kind"] == "pair" else {},
         }
         if lied

@@ -22,6 +22,9 @@ from class_sensitivity.identity import SCHEMA_VERSION, run_directory
 RESULT = "result.json"
 ARRAYS = "arrays.npz"
 
+#: Bytes that must be free before a run starts; a record and its event file take a part of it.
+_LEAST_SPACE = 2**20
+
 #: The arrays of a record: name -> number of dimensions and kind of dtype.
 _ARRAYS = {
     "test_probabilities": (2, "f"),
@@ -127,13 +130,13 @@ def read(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRec
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise RunError(f"{directory} is not a complete run: it has no {RESULT}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({error}); remove the directory and run it again") from None
     if not isinstance(values, dict) or values.get("schema") != SCHEMA_VERSION:
         found = values.get("schema") if isinstance(values, dict) else None
         raise RunError(f"{path} has schema {found!r}; this version reads schema {SCHEMA_VERSION}")
     try:
-        record = RunRecord(**values)
+        record = RunRecord(**values, arrays={})  # TypeError if the file brings arrays of its own
         _check(record, directory)
     except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise RunError(f"{path} is damaged ({error}); remove the directory and run it again") from None
@@ -146,6 +149,8 @@ def _check(record: RunRecord, directory: Path) -> None:
     num_classes = len(record.class_names)
     if record.counts.shape != (num_classes, num_classes) or num_classes < 2:
         raise ValueError(f"confusion is {record.counts.shape} for {num_classes} classes")
+    if not all(type(count) is int for row in record.confusion for count in row):
+        raise ValueError("confusion holds something else than integers")
     if (record.counts < 0).any():
         raise ValueError("confusion has negative counts")
     if record.counts.sum() != record.metrics["test_size"]:
@@ -157,9 +162,19 @@ def _check(record: RunRecord, directory: Path) -> None:
 
 def _read_arrays(path: Path, record: RunRecord, names: Collection[str]) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, because np.load leaves the file open when the archive in it is damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        TypeError,
+        zlib.error,
+    ) as error:
         raise RunError(f"{path} cannot be read ({error}); remove the directory and run it again") from None
     foreign = RunError(f"{path} does not belong to the {RESULT} beside it; remove the directory and run it again")
     for name, array in arrays.items():
@@ -167,6 +182,8 @@ def _read_arrays(path: Path, record: RunRecord, names: Collection[str]) -> dict[
         length = record.metrics["test_size"] if name.startswith("test_") else record.train_size
         if array.ndim != ndim or array.dtype.kind != kind or len(array) != length:
             raise foreign
+    if "test_probabilities" in arrays and arrays["test_probabilities"].shape[1] != len(record.class_names):
+        raise foreign
     if {"test_labels", "test_preds"} <= arrays.keys():
         try:
             counts = confusion_counts(arrays["test_labels"], arrays["test_preds"], len(record.class_names))
@@ -205,8 +222,8 @@ def prepare(directory: Path, *, keep: str) -> None:
                 shutil.rmtree(path)
             elif path.name != keep:
                 path.unlink()
-        with tempfile.TemporaryFile(dir=directory):
-            pass
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as stream:
+            stream.write(bytes(_LEAST_SPACE))
     except OSError as error:
         raise RunError(
             f"The run directory {directory} cannot be written ({error.strerror}); "

@@ -2,11 +2,12 @@
 
 import logging
 import os
-import subprocess
+import pickle
+import threading
 import time
 import warnings
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.device import Execution, choose_execution
+from class_sensitivity.environment import describe_environment
 from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.figures.matrices import confusion_figure
 from class_sensitivity.identity import condition_name, identity, run_directory, stream_seeds
@@ -83,24 +85,23 @@ def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callba
     data = _data_module(config, arrays, seeds, execution)
     total_steps = training["epochs"] * data.steps_per_epoch
     classifier = _classifier(config, arrays, seeds, total_steps)
-    if config["rerun"]:
-        (directory / CHECKPOINT).unlink(missing_ok=True)
-    runs.prepare(directory, keep=CHECKPOINT)
+    checkpoint = directory / CHECKPOINT
+    runs.prepare(directory, keep="" if config["rerun"] or not _can_be_resumed(checkpoint) else CHECKPOINT)
     try:
         trainer = _trainer(directory, execution, training["epochs"], callbacks or [])
         seconds = {"setup": time.perf_counter() - started}
 
         begun = time.perf_counter()
-        checkpoint = directory / CHECKPOINT
-        trainer.fit(
-            classifier,
-            datamodule=data,
-            ckpt_path=checkpoint if checkpoint.is_file() else None,
-            weights_only=True,
-        )
-        seconds["fit"] = time.perf_counter() - begun
-        begun = time.perf_counter()
-        trainer.test(classifier, datamodule=data, verbose=False)
+        with _interrupts_and_writers_in_one_place():
+            trainer.fit(
+                classifier,
+                datamodule=data,
+                ckpt_path=checkpoint if checkpoint.is_file() else None,
+                weights_only=True,
+            )
+            seconds["fit"] = time.perf_counter() - begun
+            begun = time.perf_counter()
+            trainer.test(classifier, datamodule=data, verbose=False)
         seconds["test"] = time.perf_counter() - begun
 
         begun = time.perf_counter()
@@ -108,9 +109,10 @@ def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callba
         _log_summary(trainer, record)
         seconds["tensorboard"] = time.perf_counter() - begun
         seconds["total"] = time.perf_counter() - started
+        runs.write(record, directory)
+        # Not before: a record that cannot be written must not cost the training.
         if not training["keep_checkpoint"]:
             checkpoint.unlink(missing_ok=True)
-        runs.write(record, directory)
     except (OSError, RuntimeError) as error:
         # torch reports a full disk while saving as a RuntimeError about its zip archive.
         cause = _disk_trouble(error, directory)
@@ -121,6 +123,39 @@ def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callba
             "runs=DIRECTORY, then give the same command again."
         ) from None
     return record
+
+
+@contextmanager
+def _interrupts_and_writers_in_one_place() -> Iterator[None]:
+    """Lets Ctrl+C and a failing event writer reach the caller as the exceptions they are.
+
+    Lightning turns a KeyboardInterrupt into SystemExit, and TensorBoard's thread prints a traceback
+    before it hands its error to the next write.
+    """
+    usual = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            usual(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        threading.excepthook = usual
+
+
+def _can_be_resumed(checkpoint: Path) -> bool:
+    """Whether there is a checkpoint and it is whole; a full disk or a power cut leaves half of one."""
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return False
+    return True
 
 
 def _data_module(
@@ -235,7 +270,7 @@ def _record(
             "epochs": epochs,
         },
         seconds=seconds,
-        environment=_environment(execution),
+        environment=describe_environment(execution),
         arrays={
             "test_probabilities": classifier.test_logits.softmax(dim=1).numpy().astype(np.float16),
             # float16 makes ties, so the predicted class is stored beside the probabilities.
@@ -273,46 +308,6 @@ def _log_summary(trainer: pl.Trainer, record: RunRecord) -> None:
         metrics | {"hp/worst_recall": worst},
     )
     logger.experiment.close()
-
-
-def _environment(execution: Execution) -> dict[str, Any]:
-    return {
-        "device": execution.device.type,
-        "processor": execution.name,
-        "precision": execution.precision,
-        "memory_format": "channels_last",
-        "threads": execution.threads,
-        "versions": _versions(),
-        **_git_state(),
-    }
-
-
-@lru_cache
-def _versions() -> dict[str, str]:
-    packages = ("class-sensitivity", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy")
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-@lru_cache
-def _git_state() -> dict[str, Any]:
-    """Commit of the source tree this package is used from; None where it is not a git checkout."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            return subprocess.run(
-                ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
-            ).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            return None
-
-    changes = git("status", "--porcelain", "--untracked-files=no")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}
 
 
 def _disk_trouble(error: Exception, directory: Path) -> str | None:

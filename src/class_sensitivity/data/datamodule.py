@@ -137,6 +137,7 @@ class StressedDataModule(pl.LightningDataModule):
 
         self.train_set = self._stressed(
             trainable,
+            validation_frac,
             noise_kind=noise_kind,
             noise_frac=noise_frac,
             noise_classes=[self._class_index("noise.classes", name) for name in noise_classes],
@@ -164,9 +165,14 @@ class StressedDataModule(pl.LightningDataModule):
             partner[source] = target
         return partner
 
-    def _stressed(self, trainable: np.ndarray, **stress: object) -> TrainSet:
+    def _stressed(self, trainable: np.ndarray, validation_frac: float, **stress: object) -> TrainSet:
         labels = self.arrays.train_labels[trainable]
-        too_much = f"reduction.frac={stress['reduction_frac']} is too high: it leaves"
+        blame = (
+            f"reduction.frac={stress['reduction_frac']}"
+            if stress["reduction_frac"]
+            else f"training.validation_frac={validation_frac}"
+        )
+        too_much = f"{blame} is too high: it leaves"
         try:
             train_set = stressed_train_set(
                 labels,

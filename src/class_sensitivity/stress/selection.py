@@ -13,7 +13,8 @@ def selection_order(
         labels: (n,) clean labels.
         rng: The selection stream.
         stratified: Spread every class evenly over the permutation, so that each head of it holds
-            every class in proportion, to within one record a class.
+            every class in proportion: of a class with n_c of the n records to within
+            1/2 + K n_c / (2 n) records, which is one record where classes are balanced.
 
     Returns:
         (n,) positions, each once.
