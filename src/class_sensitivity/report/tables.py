@@ -1,0 +1,230 @@
+"""Tidy tables of everything the report shows; `docs/tables.md` describes them column by column."""
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from class_sensitivity.claims import Verdict
+from class_sensitivity.confusion import asymmetry
+from class_sensitivity.sensitivity import Results
+from class_sensitivity.statistics import sign_flip_p
+from class_sensitivity.study import Condition
+
+Row = dict[str, Any]
+
+
+def _stress(condition: Condition) -> Row:
+    return {
+        "condition": condition.name,
+        "noise_kind": condition.kind,
+        "noise_frac": condition.noise,
+        "reduction_frac": condition.reduction,
+    }
+
+
+def counts_table(results: Results) -> pd.DataFrame:
+    """One row per condition, seed, true and predicted class."""
+    study = results.study
+    classes = list(product(study.class_names, study.class_names))
+    frames = []
+    for condition in study.conditions:
+        for seed in study.common_seeds(condition.name):
+            counts = study.counts_of(condition.name, [seed])[0].ravel()
+            frame = pd.DataFrame(classes, columns=["true", "predicted"])
+            frames.append(frame.assign(**_stress(condition), seed=seed, count=counts))
+    columns = ["condition", "noise_kind", "noise_frac", "reduction_frac", "seed", "true", "predicted", "count"]
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def conditions_table(results: Results) -> pd.DataFrame:
+    """One row per condition: accuracy, its fall, and what the stress really was."""
+    study = results.study
+    rows = []
+    for condition in study.conditions:
+        name = condition.name
+        accuracy, fall = results.accuracy[name], results.accuracy_fall.get(name)
+        seeds = study.common_seeds(name)
+        measured = study.arrays.sel(condition=name, seed=seeds)
+        rows.append(
+            _stress(condition)
+            | {
+                "seeds": len(seeds),
+                "train_size": float(measured.train_size.mean()),
+                "steps": float(measured.steps.mean()),
+                "effective_noise": float(measured.effective_noise.mean()),
+                "accuracy": float(accuracy.value),
+                "accuracy_low": float(accuracy.low),
+                "accuracy_high": float(accuracy.high),
+                "accuracy_sd": float(accuracy.per_seed.std(ddof=1)) if len(seeds) > 1 else np.nan,
+                "fall": float(fall.value) if fall else np.nan,
+                "fall_low": float(fall.low) if fall else np.nan,
+                "fall_high": float(fall.high) if fall else np.nan,
+                "asymmetry": asymmetry(study.counts_of(name, seeds).sum(axis=0)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def classes_table(results: Results) -> pd.DataFrame:
+    """One row per condition and class: recall, and its fall from the baseline."""
+    rows = []
+    for condition in results.study.conditions:
+        recall, fall = results.recall[condition.name], results.fall.get(condition.name)
+        for index, name in enumerate(results.study.class_names):
+            row = _stress(condition) | {
+                "class": name,
+                "seeds": len(recall.per_seed),
+                "recall": recall.value[index],
+                "recall_low": recall.low[index],
+                "recall_high": recall.high[index],
+            }
+            for column, attribute in (("fall", "value"), ("fall_low", "low"), ("fall_high", "high"), ("fall_p", "p")):
+                row[column] = getattr(fall, attribute)[index] if fall else np.nan
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def relative_table(results: Results) -> pd.DataFrame:
+    """One row per condition and cell of its relative matrix."""
+    names = results.study.class_names
+    frames = []
+    for condition in results.study.conditions:
+        if condition.name not in results.relative:
+            continue
+        matrix = results.relative[condition.name]
+        flips = sign_flip_p(matrix.cells.per_seed) if len(matrix.seeds) <= 16 else np.full(matrix.marked.shape, np.nan)
+        frame = pd.DataFrame(list(product(names, names)), columns=["true", "predicted"])
+        frame = frame.assign(
+            seeds=len(matrix.seeds),
+            difference=matrix.cells.value.ravel(),
+            low=matrix.cells.low.ravel(),
+            high=matrix.cells.high.ravel(),
+            p=matrix.cells.p.ravel(),
+            sign_flip_p=flips.ravel(),
+            marked=matrix.marked.ravel(),
+        )
+        for position, (key, value) in enumerate(_stress(condition).items()):
+            frame.insert(position, key, value)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def sensitivity_table(results: Results) -> pd.DataFrame:
+    """One row per kind of stress and class: slope, rank, knee."""
+    rows = []
+    for kind, curve in results.curves.items():
+        for index, name in enumerate(results.study.class_names):
+            knee, ranks = curve.knees[index], curve.ranks
+            rows.append(
+                {
+                    "stress": kind,
+                    "class": name,
+                    "seeds": len(curve.seeds),
+                    "levels": len(curve.levels),
+                    "slope": curve.slope.value[index],
+                    "slope_low": curve.slope.low[index],
+                    "slope_high": curve.slope.high[index],
+                    "expected_rank": np.nan if ranks is None else 1 + ranks[index] @ np.arange(len(ranks)),
+                    "most_sensitive_probability": np.nan if ranks is None else ranks[index, 0],
+                    "knee": knee.level,
+                    "knee_low": knee.low,
+                    "knee_high": knee.high,
+                    "knee_p": knee.p,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def directions_table(results: Results) -> pd.DataFrame:
+    """One row per condition and pair of classes: C[a, b] - C[b, a]."""
+    names = results.study.class_names
+    rows = []
+    for condition in results.study.conditions:
+        direction = results.direction[condition.name]
+        for place, (i, j) in enumerate(direction.pairs):
+            e = direction.difference
+            rows.append(
+                _stress(condition)
+                | {
+                    "class_a": names[i],
+                    "class_b": names[j],
+                    "seeds": len(e.per_seed),
+                    "difference": e.value[place],
+                    "low": e.low[place],
+                    "high": e.high[place],
+                    "p": e.p[place],
+                    "marked": direction.marked[place],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def costs_table(results: Results) -> pd.DataFrame:
+    """One row per noise condition with its matched-clean control, and class (`*` = all classes)."""
+    rows = []
+    for cost in results.costs:
+        for index, name in [*enumerate(results.study.class_names), (None, "*")]:
+            row: Row = {
+                "noise": cost.noise.name,
+                "control": cost.control.name,
+                "class": name,
+                "seeds": len(cost.seeds),
+            }
+            for what in ("less_data", "misled"):
+                e = getattr(cost, f"overall_{what}") if index is None else getattr(cost, what)[index]
+                row |= {what: float(e.value), f"{what}_low": float(e.low), f"{what}_high": float(e.high)}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def claims_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per claim."""
+    return pd.DataFrame([vars(verdict) for verdict in verdicts])
+
+
+#: File name -> the function that makes the table.
+TABLES = {
+    "counts": counts_table,
+    "conditions": conditions_table,
+    "classes": classes_table,
+    "relative": relative_table,
+    "sensitivity": sensitivity_table,
+    "directions": directions_table,
+    "costs": costs_table,
+}
+
+
+def write_tables(all_results: Sequence[Results], all_verdicts: Sequence[Sequence[Verdict]], folder: Path) -> list[str]:
+    """Writes every table as CSV and Parquet, all studies in one with a column `recipe`, and the arrays.
+
+    Args:
+        all_results: One a study.
+        all_verdicts: The claims' verdicts of each study.
+        folder: Where to; must exist.
+
+    Returns:
+        The names of the tables that have rows.
+    """
+    written = []
+    makers = {name: [make(results) for results in all_results] for name, make in TABLES.items()}
+    makers["claims"] = [claims_table(verdicts) for verdicts in all_verdicts]
+    for name, frames in makers.items():
+        tagged = []
+        for results, frame in zip(all_results, frames, strict=True):
+            if len(frame):
+                frame.insert(0, "recipe", results.study.recipe)
+                tagged.append(frame)
+        if tagged:
+            table = pd.concat(tagged, ignore_index=True)
+            # Full precision both ways: a table read back is the table written.
+            table.to_csv(folder / f"{name}.csv", index=False)
+            table.to_parquet(folder / f"{name}.parquet", index=False)
+            written.append(name)
+    for results in all_results:
+        path = folder / f"{results.study.recipe}.nc"
+        results.study.arrays.to_netcdf(path, engine="netcdf4")
+    return written
