@@ -208,6 +208,9 @@ class _OneFileLogger(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         self.experiment.flush()
 
+    def save(self) -> None:
+        """Writes no hparams.yaml: `result.json` holds more, and this would be an empty one."""
+
 
 def _trainer(directory: Path, execution: Execution, epochs: int, callbacks: list[pl.Callback]) -> pl.Trainer:
     save_last = ModelCheckpoint(
@@ -316,7 +319,7 @@ def _disk_trouble(error: Exception, directory: Path) -> str | None:
         return None
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    if "PytorchStreamWriter" in str(error) or "write" in str(error):
+    if any(words in str(error) for words in ("PytorchStreamWriter", "unexpected pos", "file write failed")):
         free = os.statvfs(directory).f_bavail if hasattr(os, "statvfs") and directory.exists() else 1
         return "No space left on device" if free == 0 else str(error).splitlines()[0]
     return None
