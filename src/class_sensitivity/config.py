@@ -127,6 +127,7 @@ class Analyze:
     alpha: float = MISSING
     resamples: int = MISSING
     seed: int = MISSING
+    cells: list[list[str]] = MISSING
     mistaken: Mistaken = field(default_factory=Mistaken)
     variety: list[str] = MISSING
 
@@ -148,6 +149,8 @@ Bound = tuple[str, Any, bool, str]
 def analyze_bounds(config: dict[str, Any]) -> Iterator[Bound]:
     """The bounded settings of `conf/analyze.yaml`."""
     yield "alpha", config["alpha"], 0 < config["alpha"] < 1, "a number between 0 and 1"
+    pairs = all(len(cell) == 2 for cell in config["cells"])
+    yield "cells", config["cells"], pairs, "a list of [true class, predicted class]"
     yield "resamples", config["resamples"], config["resamples"] >= 100, "an integer of 100 or more"
     yield "seed", config["seed"], config["seed"] >= 0, "an integer of 0 or more"
 

@@ -34,39 +34,44 @@ def describe(condition: Condition) -> str:
     return ", ".join(parts) or "baseline"
 
 
-def diagonal_figure(results: Results) -> Figure:
-    """Figure 8 for every class: its diagonal cell of the relative matrix against each kind of stress.
+def cells_figure(results: Results, cells: Sequence[tuple[int, int]]) -> Figure:
+    """Some cells of the relative matrix against each kind of stress: figure 8 for the diagonal.
 
-    Points are seeds, lines their mean, bands the interval of each level; a vertical line is a knee.
+    Points are seeds, lines their mean, bands the interval of each level. On the diagonal a vertical
+    line is a knee.
+
+    Args:
+        results: Of one study.
+        cells: (true, predicted) class indices.
     """
     names = results.study.class_names
-    columns = min(5, len(names))
-    rows = -(-len(names) // columns)
+    columns = min(5, len(cells))
+    rows = -(-len(cells) // columns)
     figure = Figure(figsize=(3.0 * columns, 2.6 * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    totals = np.bincount(results.study.labels, minlength=len(names))
-    for index, (axes, name) in enumerate(zip(panels, names, strict=False)):
+    for axes, cell in zip(panels, cells, strict=False):
         for kind, curve in results.curves.items():
             color, marker, line = STYLES.get(kind, _OTHER)
-            stressed = [condition for condition in curve.conditions if condition.name in results.fall]
+            stressed = [condition for condition in curve.conditions if condition.name in results.relative]
             levels = [0.0] + [_level(curve, condition) for condition in stressed]
-            falls = [results.fall[condition.name][index] for condition in stressed]
-            middle = [0.0] + [-float(fall.value) * totals[index] for fall in falls]
-            low = [0.0] + [-float(fall.high) * totals[index] for fall in falls]
-            high = [0.0] + [-float(fall.low) * totals[index] for fall in falls]
+            changes = [results.relative[condition.name].cells[cell] for condition in stressed]
+            middle = [0.0] + [float(change.value) for change in changes]
+            low = [0.0] + [float(change.low) for change in changes]
+            high = [0.0] + [float(change.high) for change in changes]
             axes.plot(levels, middle, line, color=color, label=stress_name(kind))
             axes.fill_between(levels, low, high, color=color, alpha=0.15, linewidth=0)
-            for level, fall in zip(levels[1:], falls, strict=True):
-                seeds = -fall.per_seed * totals[index]
+            for level, change in zip(levels[1:], changes, strict=True):
+                seeds = change.per_seed
                 axes.plot([level] * len(seeds), seeds, marker, color=color, markersize=2.5, alpha=0.7)
-            if not np.isnan(curve.knees[index].level):
-                axes.axvline(curve.knees[index].level, color=color, linestyle=line, linewidth=0.7)
+            knee = curve.knees[cell[0]].level
+            if cell[0] == cell[1] and not np.isnan(knee):
+                axes.axvline(knee, color=color, linestyle=line, linewidth=0.7)
         axes.axhline(0, color="0.6", linewidth=0.6)
-        axes.set_title(f"{{{name}, {name}}}", fontsize=9)
-    for axes in panels[len(names) :]:
+        axes.set_title("{" + ", ".join(names[index] for index in cell) + "}", fontsize=9)
+    for axes in panels[len(cells) :]:
         axes.set_visible(False)
     figure.supxlabel("share of labels touched, or of records removed")
-    figure.supylabel("test images right, condition - baseline")
+    figure.supylabel("test images, condition - baseline")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return figure
 

@@ -88,7 +88,7 @@ def _check_replaceable(out: Path) -> None:
     """Only a report of this program, or nothing, may be replaced."""
     if not out.exists():
         return
-    ours = out.is_dir() and ((out / PAGE).is_file() and (out / SUMMARY).is_file() or not any(out.iterdir()))
+    ours = out.is_dir() and (((out / PAGE).is_file() and (out / SUMMARY).is_file()) or not any(out.iterdir()))
     if not ours:
         raise ReportError(f"{out} exists and is not a report, so it is left alone; choose another with out=DIRECTORY.")
 
@@ -175,9 +175,22 @@ def _print(console: Console, section: Section) -> None:
     console.print(f"\n[bold]{study.data}[/bold], {study.model}, {sum(1 for _ in study.paths)} runs", highlight=False)
     for sentence in [*section.answers, *section.cautions]:
         console.print(f"- {sentence}", highlight=False, markup=False)
+    if not section.results.study.arrays.present.all():
+        console.print(_missing(section.results.study))
     console.print(_classes(section.results))
     if section.claims_apply:
         console.print(_claims(section.verdicts))
+
+
+def _missing(study: Study) -> Table:
+    """Levels x seeds: what is there and what is not."""
+    table = Table(title="Runs", title_justify="left")
+    table.add_column("condition")
+    for seed in study.seeds:
+        table.add_column(f"seed {seed}")
+    for name, row in study.grid().iterrows():
+        table.add_row(str(name), *("yes" if there else "missing" for there in row))
+    return table
 
 
 def _classes(results: Results) -> Table:

@@ -7,7 +7,7 @@ import numpy as np
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.figures.curves import describe, stress_name
 from class_sensitivity.sensitivity import Cost, Curve, Results
-from class_sensitivity.statistics import KNEE_LEVELS, smallest_sign_flip_p
+from class_sensitivity.statistics import KNEE_LEVELS, Estimate, smallest_sign_flip_p
 from class_sensitivity.study import BASELINE
 
 
@@ -37,22 +37,26 @@ def cautions(results: Results) -> list[str]:
             f"seed={','.join(map(str, study.seeds))} and the other settings of these runs."
         )
     if largest == 1:
-        sentences.append("There is one seed, so nothing says how much chance there is: no intervals, no marks, no ranks.")
+        sentences.append(
+            "There is one seed, so nothing says how much chance there is: no intervals, no marks, no ranks."
+        )
     elif largest <= 8:
         sentences.append(
             f"With {largest} seeds a test that assumes no distribution (sign flips) cannot give less than "
-            f"p = {smallest_sign_flip_p(largest):.3g}; marks and intervals rest on a t distribution. Look at the effects, "
-            "their intervals and the points of the single seeds first."
+            f"p = {smallest_sign_flip_p(largest):.3g}; marks and intervals rest on a t distribution. Look at "
+            "the effects, their intervals and the points of the single seeds first."
         )
     uneven = [c.name for c in study.conditions if 0 < len(study.common_seeds(c.name)) < len(study.seeds)]
     if uneven:
         sentences.append(
-            f"Not every condition has all {len(study.seeds)} seeds ({', '.join(uneven)}); each comparison uses the seeds "
-            "that both sides have."
+            f"Not every condition has all {len(study.seeds)} seeds ({', '.join(uneven)}); each comparison uses the "
+            "seeds that both sides have."
         )
     unpaired = [c.name for c in study.conditions if c.name != BASELINE and c.name not in results.relative]
     if unpaired and study.has(BASELINE):
-        sentences.append(f"Without a seed in common with the baseline, and so left out of comparisons: {', '.join(unpaired)}.")
+        sentences.append(
+            f"Without a seed in common with the baseline, and so left out of comparisons: {', '.join(unpaired)}."
+        )
     short = [kind for kind, curve in results.curves.items() if len(curve.levels) < KNEE_LEVELS]
     if short:
         kinds = " and ".join(stress_name(kind) for kind in short)
@@ -68,13 +72,14 @@ def _least_accurate(results: Results) -> Iterator[str]:
     recall, accuracy = results.recall[BASELINE], results.accuracy[BASELINE]
     worst = int(np.nanargmin(recall.value))
     yield (
-        f"Without stress the model is right on {float(accuracy.value):.1%} of the test images{_interval(accuracy)}; the "
-        f"least accurate class is {results.study.class_names[worst]}, at {recall.value[worst]:.1%}{_interval(recall[worst])}."
+        f"Without stress the model is right on {float(accuracy.value):.1%} of the test images{_interval(accuracy)}; "
+        f"the least accurate class is {results.study.class_names[worst]}, at {recall.value[worst]:.1%}"
+        f"{_interval(recall[worst])}."
     )
 
 
-def _interval(estimate: object, scale: float = 100, unit: str = " %") -> str:
-    low, high = scale * float(estimate.low), scale * float(estimate.high)  # type: ignore[attr-defined]
+def _interval(estimate: Estimate, unit: str = " %") -> str:
+    low, high = 100 * float(estimate.low), 100 * float(estimate.high)
     return "" if np.isnan(low) else f" [{low:.1f}, {high:.1f}{unit}]"
 
 
@@ -87,8 +92,8 @@ def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
     interval = "" if np.isnan(flipped[0]) else f" [{flipped[0]:.1f}, {flipped[1]:.1f}]"
     sure = "" if curve.ranks is None else f", and is the most sensitive with probability {curve.ranks[first, 0]:.0%}"
     yield (
-        f"To {stress_name(curve.kind)} the most sensitive class is {names[first]}: it loses {loss[first]:.1f}{interval} "
-        f"points of recall per 10 points of stress{sure}. The least sensitive is {names[last]} ({loss[last]:.1f})."
+        f"To {stress_name(curve.kind)} the most sensitive class is {names[first]}: it loses "
+        f"{loss[first]:.1f}{interval} points of recall per 10 points of stress{sure}. The least sensitive is {names[last]} ({loss[last]:.1f})."
     )
     bends = [(names[i], knee) for i, knee in enumerate(curve.knees) if not np.isnan(knee.level)]
     if bends:
@@ -107,11 +112,11 @@ def _cost(results: Results) -> Iterator[str]:
         f"{100 * float(misled.value):.1f}{_interval(misled, unit='')} more because the model is misled. {_advice(cost)}"
     )
     names = results.study.class_names
-    worst = int(np.argmax(cost.misled.value))
+    fooled, starved = int(np.argmax(cost.misled.value)), int(np.argmax(cost.less_data.value))
     yield (
-        f"Better labels would help {names[worst]} most (being misled costs it {100 * cost.misled.value[worst]:.1f}"
-        f"{_interval(cost.misled[worst], unit='')} points of recall), more data {names[int(np.argmax(cost.less_data.value))]} "
-        f"({100 * cost.less_data.value.max():.1f}{_interval(cost.less_data[int(np.argmax(cost.less_data.value))], unit='')})."
+        f"Better labels would help {names[fooled]} most (being misled costs it {100 * cost.misled.value[fooled]:.1f}"
+        f"{_interval(cost.misled[fooled], unit='')} points of recall), more data {names[starved]} (the missing records "
+        f"cost it {100 * cost.less_data.value[starved]:.1f}{_interval(cost.less_data[starved], unit='')})."
     )
 
 

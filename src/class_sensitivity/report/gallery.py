@@ -56,6 +56,7 @@ def pictures(results: Results, arrays: ImageArrays | None, settings: dict[str, A
         ConfigError: A class that is asked for does not exist.
     """
     yield from _overview(results)
+    yield from _cells(results, settings["cells"])
     yield from _baseline(results)
     if arrays is not None:
         yield from _mistaken(results, arrays, settings["mistaken"])
@@ -73,8 +74,8 @@ def _overview(results: Results) -> Iterator[Picture]:
     yield Picture(
         "sensitivity",
         "Sensitivity of every class",
-        "Recall lost per 10 points of stress (least-squares slope), most sensitive on top. Bars are intervals over seeds "
-        "and test images, small points single seeds.",
+        "Recall lost per 10 points of stress (least-squares slope), most sensitive on top. Bars are intervals over "
+        "seeds and test images, small points single seeds.",
         lambda: curves.slopes_figure(results.curves, names),
     )
     yield Picture(
@@ -86,16 +87,16 @@ def _overview(results: Results) -> Iterator[Picture]:
     yield Picture(
         "fig8_diagonal",
         "Diagonal cells against stress (the article's figure 8, for every class)",
-        "How many test images of a class are right beyond the baseline. Points are seeds, bands intervals; a vertical line "
-        "is a knee.",
-        lambda: curves.diagonal_figure(results),
+        "How many test images of a class are right beyond the baseline. Points are seeds, bands intervals; a vertical "
+        "line is a knee.",
+        lambda: curves.cells_figure(results, [(c, c) for c in range(len(names))]),
     )
     for cost in results.costs:
         yield Picture(
             f"cost_{cost.noise.name}",
             f"Misled, or just short of data? {describe(cost.noise)}",
-            "The control removes exactly the records that the noise lies about. Baseline minus control is the cost of less "
-            "data; control minus noise is the further cost of being misled.",
+            "The control removes exactly the records that the noise lies about. Baseline minus control is the cost of "
+            "less data; control minus noise is the further cost of being misled.",
             lambda cost=cost: curves.cost_figure(cost, names),  # type: ignore[misc]
         )
     for kind, curve in results.curves.items():
@@ -106,6 +107,25 @@ def _overview(results: Results) -> Iterator[Picture]:
                 "Probability of each rank of sensitivity, from a bootstrap over seeds and test images.",
                 lambda curve=curve: curves.rank_figure(curve, names),  # type: ignore[misc]
             )
+
+
+def _cells(results: Results, chosen: list[list[str]]) -> Iterator[Picture]:
+    study = results.study
+    if not results.relative or not results.curves:
+        return
+    article = [["cat", "dog"], ["dog", "frog"], ["cat", "deer"], ["deer", "cat"], ["cat", "frog"]]
+    if not chosen and {"cat", "deer", "dog", "frog"} <= set(study.class_names):
+        chosen = article
+    cells = [(_class_index(results, "cells", true), _class_index(results, "cells", got)) for true, got in chosen]
+    if not cells:
+        cells = [(i, j) for i, j, _ in most_confused(study.counts_of(BASELINE).sum(axis=0), 5)]
+    yield Picture(
+        "cells",
+        "Cells of interest against stress",
+        "How many more or fewer test images of the first class are taken for the second than at the baseline. Points "
+        "are seeds, bands intervals.",
+        lambda: curves.cells_figure(results, cells),
+    )
 
 
 def _mild(results: Results) -> Condition | None:
@@ -186,8 +206,8 @@ def _levels(results: Results, limit: float) -> Iterator[Picture]:
         yield Picture(
             f"fig{'5' if kind == 'reduction' else '4'}_{kind}",
             f"Every level of {stress_name(kind)}{article}",
-            "Left the mean confusion matrix, right the same minus the baseline of the same seeds. Framed cells differ from "
-            f"0 at a false discovery rate of {results.alpha:g}.",
+            "Left the mean confusion matrix, right the same minus the baseline of the same seeds. Framed cells differ "
+            f"from 0 at a false discovery rate of {results.alpha:g}.",
             lambda shown=shown: matrices.levels_figure(  # type: ignore[misc]
                 [study.counts_of(condition.name) for condition in shown],
                 [results.relative[condition.name].cells.value for condition in shown],
@@ -238,8 +258,8 @@ def _variety(results: Results, arrays: ImageArrays, chosen: list[str]) -> Iterat
     yield Picture(
         "fig7_variety",
         f"Training images of {' and '.join(names[c] for c in picked)} (figure 7)",
-        "The first training images of each class. Variety is the root mean square distance of a class's training images "
-        f"from their mean image, in grey levels a pixel: {ranked}. Its rank correlation with sensitivity to "
+        "The first training images of each class. Variety is the root mean square distance of a class's training "
+        f"images from their mean image, in grey levels a pixel: {ranked}. Its rank correlation with sensitivity to "
         f"{stress_name(curve.kind)} is {agreement.statistic:+.2f} (p = {agreement.pvalue:.2f}, {len(names)} classes).",
         lambda: images.variety_figure(members, titles),
     )

@@ -97,10 +97,15 @@ def relative_table(results: Results) -> pd.DataFrame:
             continue
         matrix = results.relative[condition.name]
         flips = sign_flip_p(matrix.cells.per_seed) if len(matrix.seeds) <= 16 else np.full(matrix.marked.shape, np.nan)
+        counts = results.study.counts_of(condition.name, matrix.seeds)
+        several = len(matrix.seeds) > 1
         frame = pd.DataFrame(list(product(names, names)), columns=["true", "predicted"])
         frame = frame.assign(
             seeds=len(matrix.seeds),
+            mean=counts.mean(axis=0).ravel(),
+            sd=counts.std(axis=0, ddof=1).ravel() if several else np.nan,
             difference=matrix.cells.value.ravel(),
+            difference_sd=matrix.cells.per_seed.std(axis=0, ddof=1).ravel() if several else np.nan,
             low=matrix.cells.low.ravel(),
             high=matrix.cells.high.ravel(),
             p=matrix.cells.p.ravel(),
@@ -136,6 +141,18 @@ def sensitivity_table(results: Results) -> pd.DataFrame:
                     "knee_p": knee.p,
                 }
             )
+    return pd.DataFrame(rows)
+
+
+def ranks_table(results: Results) -> pd.DataFrame:
+    """One row per kind of stress, class and rank of sensitivity (1 = falls most): its probability."""
+    rows = [
+        {"stress": kind, "class": name, "rank": rank + 1, "probability": curve.ranks[index, rank]}
+        for kind, curve in results.curves.items()
+        if curve.ranks is not None
+        for index, name in enumerate(results.study.class_names)
+        for rank in range(len(curve.ranks))
+    ]
     return pd.DataFrame(rows)
 
 
@@ -193,6 +210,7 @@ TABLES = {
     "classes": classes_table,
     "relative": relative_table,
     "sensitivity": sensitivity_table,
+    "ranks": ranks_table,
     "directions": directions_table,
     "costs": costs_table,
 }
