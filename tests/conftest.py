@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,11 +36,11 @@ def root() -> Path:
 def compose_config() -> MakeConfig:
     """Composes `conf/train.yaml` with overrides as on the command line: `compose_config("noise.frac=0.1")`.
 
-    Small enough to train in a moment: the bundled digits, two epochs, one thread.
+    Small enough to train in a moment: the bundled digits, two epochs of few steps, one thread.
     """
 
     def make(*overrides: str) -> dict[str, Any]:
-        small = ("data=digits", "training.epochs=2", "training.threads=1")
+        small = ("data=digits", "training.epochs=2", "training.batch_size=128", "training.threads=1")
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             return configuration.checked(compose("train", overrides=[*small, *overrides]))
 
@@ -67,19 +67,22 @@ class Finished:
         return sorted(self.runs.rglob("result.json"))
 
 
-@dataclass(frozen=True)
 class Command:
     """`python train.py ...` from the root of the repository, as a user would type it.
 
     The environment is bare, so that nothing of the caller's (a data directory, Hydra's switches)
     decides what happens.
+
+    Args:
+        runs: Where the runs go, unless a test says `runs=` itself.
     """
 
-    runs: Path
-    script: str = "train.py"
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, python: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
-        """Starts it with `runs=` set, unless a test gives its own.
+        """Starts it and does not wait.
 
         Args:
             arguments: The words after the script.
@@ -88,8 +91,8 @@ class Command:
         """
         own = [] if any(word.startswith("runs=") for word in arguments) else [f"runs={self.runs}"]
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        return subprocess.Popen(
-            [sys.executable, *python, self.script, *arguments, *own],
+        process = subprocess.Popen(
+            [sys.executable, *python, "train.py", *arguments, *own],
             cwd=ROOT,
             env=kept | environment,
             stdout=subprocess.PIPE,
@@ -98,13 +101,12 @@ class Command:
             # A shell that starts tests in the background lets its children ignore Ctrl+C.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL) if os.name == "posix" else None,
         )
+        self.started.append(process)
+        return process
 
     def finish(self, process: subprocess.Popen[str]) -> Finished:
         """Waits for it."""
-        try:
-            stdout, stderr = process.communicate(timeout=300)
-        finally:
-            process.kill()
+        stdout, stderr = process.communicate(timeout=600)
         return Finished(process.returncode, stdout, stderr, self.runs)
 
     def __call__(self, *arguments: str, **options: Any) -> Finished:
@@ -112,8 +114,23 @@ class Command:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    return Command(tmp_path / "runs")
+def commands() -> Iterator[Callable[[Path], Command]]:
+    """Makes commands with a directory of runs of their own; what still runs after the test is killed."""
+    made: list[Command] = []
+
+    def make(runs: Path) -> Command:
+        made.append(Command(runs))
+        return made[-1]
+
+    yield make
+    for process in (process for command in made for process in command.started):
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def command(commands: Callable[[Path], Command], tmp_path: Path) -> Command:
+    return commands(tmp_path / "runs")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Who may know whom, held by walking the imports; and every file under conf/ is composed and run."""
 
 import ast
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 SOURCE = ROOT / "src"
@@ -46,6 +48,7 @@ MAY_KNOW = {
     "data": {"errors", "seeding", "stress"},
     "models": {"errors"},
     "device": {"errors"},
+    "environment": {"device"},
     "classifier": {"errors", "confusion"},
     "screen": {"runs"},
     "training": {
@@ -57,6 +60,7 @@ MAY_KNOW = {
         "data",
         "models",
         "device",
+        "environment",
         "classifier",
         "screen",
         "figures",
@@ -240,12 +244,12 @@ def settings_in(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tup
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in ("data", "model") for name in names_in(group)])
-def test_what_a_file_under_conf_says_is_in_effect(compose_config, group, name):
+def test_what_a_file_under_conf_says_is_in_effect(group, name):
     path = ROOT / "conf" / group / f"{name}.yaml"
     prefix = "" if "@package _global_" in path.read_text().splitlines()[0] else f"{group}."
-    overrides = {"training.epochs", "training.threads"}  # set by the fixture
-    composed = OmegaConf.create(compose_config(f"{group}={name}"))
-    said = {key: value for key, value in settings_in(OmegaConf.load(path), prefix) if key not in overrides}
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        composed = compose("train", overrides=[f"{group}={name}"])
+    said = dict(settings_in(OmegaConf.load(path), prefix))
     assert said
     assert {key: OmegaConf.select(composed, key) for key in said} == said
 
@@ -277,5 +281,12 @@ def test_every_model_can_be_trained(make_config, name):
 
 
 @pytest.mark.parametrize("name", names_in("study"))
-def test_every_study_can_be_composed_and_run(make_config, name):
-    run_once(make_config(f"study={name}", "data=digits", "training.epochs=1"))
+def test_every_study_can_be_run(command, name):
+    # On the digits and with one seed: what varies is the study's, how large it is is not.
+    small = ("data=digits", "training.epochs=1", "training.batch_size=128", "training.threads=1", "seed=1")
+    done = command("-m", f"study={name}", *small)
+    assert (done.rc, done.stderr) == (0, "")
+    grid = OmegaConf.load(ROOT / "conf" / "study" / f"{name}.yaml").hydra.sweeper.params
+    assert len(done.results()) == math.prod(
+        len(str(values).split(",")) for key, values in grid.items() if key != "seed"
+    )

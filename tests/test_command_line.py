@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Command, Finished
+from conftest import ROOT, Finished
 
 from class_sensitivity.stress import NOISE_KINDS
 
 #: A run that takes a moment.
-SMALL = ("data=digits", "training.epochs=1", "training.threads=1")
+SMALL = ("data=digits", "training.epochs=1", "training.batch_size=128", "training.threads=1")
 
 #: A run that can be caught while it trains.
-LONG = ("data=digits", "training.epochs=40", "training.threads=1")
+LONG = ("data=digits", "training.epochs=30", "training.batch_size=128", "training.threads=1")
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 posix = pytest.mark.skipif(os.name != "posix", reason="sends signals")
@@ -46,10 +46,10 @@ def assert_one_sentence(done: Finished, *words: str) -> None:
 
 
 def wait_for(pattern: str, runs: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not any(runs.rglob(pattern)):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, f"no {pattern} in two minutes"
+        assert time.monotonic() < deadline, f"no {pattern} in five minutes"
         time.sleep(0.02)
 
 
@@ -86,7 +86,7 @@ MISTAKES: dict[str, list[str]] = {
     "data.crop_padding=-1": ["data.crop_padding=-1", "0 or more"],
     "~noise.frac": ["noise.frac"],
     "~model.name": ["model.name"],
-    "model=null": ["model"],
+    "model=null": ["null"],
     "noise.frac": ["noise.frac"],
 }
 
@@ -160,12 +160,6 @@ def test_absent_data_without_a_network(command, tmp_path):
     assert_one_sentence(done, str(tmp_path / "none"), "data.dir", "data=digits")
 
 
-def test_a_file_where_the_data_should_be(command, tmp_path):
-    (tmp_path / "file").write_text("not a folder")
-    done = command(*CIFAR10, f"data.dir={tmp_path / 'file'}")
-    assert_one_sentence(done, str(tmp_path / "file"), "data.dir")
-
-
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_data_that_may_not_be_read(command, tmp_path):
     folder = tmp_path / "cifar-10-batches-py"
@@ -175,9 +169,10 @@ def test_data_that_may_not_be_read(command, tmp_path):
     assert_one_sentence(command(*CIFAR10, f"data.dir={tmp_path}"), str(tmp_path), "data.dir")
 
 
-def test_a_folder_with_a_file_missing(command, tmp_path):
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    assert_one_sentence(command(*CIFAR10, f"data.dir={tmp_path}"), "data_batch_1", "data.dir")
+def test_a_file_where_the_data_should_be(command, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    done = command(*CIFAR10, f"data.dir={tmp_path / 'file'}")
+    assert_one_sentence(done, str(tmp_path / "file"), "data.dir")
 
 
 def test_data_of_another_content_is_refused_before_it_is_unpickled(command, tmp_path):
@@ -229,29 +224,19 @@ def fill(disk: Path) -> None:
 
 @linux
 @pytest.mark.parametrize("from_the_start", [True, False], ids=["from the start", "while it trains"])
-def test_a_full_disk_and_the_same_command_after_there_is_space(small_disk, from_the_start):
-    command = Command(small_disk / "runs")
+def test_a_full_disk_and_the_same_command_after_there_is_space(commands, small_disk, from_the_start):
+    command = commands(small_disk / "runs")
     if from_the_start:
         fill(small_disk)
-    process = command.start(*LONG)
+    settings = SMALL if from_the_start else LONG
+    process = command.start(*settings)
     if not from_the_start:
         wait_for("last.ckpt", command.runs, process)
         fill(small_disk)
     done = command.finish(process)
     assert_one_sentence(done, str(small_disk / "runs"), "No space left on device", "runs=")
     (small_disk / "ballast").unlink()
-    again = command(*LONG)
-    assert (again.rc, again.stderr) == (0, "")
-    assert len(again.results()) == 1
-
-
-@linux
-def test_a_checkpoint_that_did_not_fit_on_the_disk_does_not_stand_in_the_way(small_disk):
-    subprocess.run(["mount", "-o", "remount,size=96k", small_disk], check=True)
-    command = Command(small_disk / "runs")
-    assert_one_sentence(command(*SMALL), str(small_disk / "runs"), "No space left on device", "runs=")
-    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    again = command(*SMALL)
+    again = command(*settings)
     assert (again.rc, again.stderr) == (0, "")
     assert len(again.results()) == 1
 
@@ -270,7 +255,7 @@ def arrays_of(result: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def test_a_sweep_from_start_to_end(command, tmp_path):
+def test_a_sweep_from_start_to_end(command, commands, tmp_path):
     sweep = ("-m", *SMALL, "noise.frac=0,0.1", "seed=0,1")
     done = command(*sweep)
     assert (done.rc, done.stderr) == (0, "")
@@ -292,7 +277,7 @@ def test_a_sweep_from_start_to_end(command, tmp_path):
     assert shared.stdout.splitlines() == ["2 runs: 2 complete, running 0"]
 
     # A run of a sweep, second or later in its process, is the run alone in a process of its own.
-    alone = Command(tmp_path / "alone")(*SMALL, "noise.frac=0.1", "seed=1")
+    alone = commands(tmp_path / "alone")(*SMALL, "noise.frac=0.1", "seed=1")
     assert alone.rc == 0
     assert "test accuracy" in alone.stdout
     (single,) = alone.results()

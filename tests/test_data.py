@@ -18,7 +18,7 @@ from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.augment import flip_and_crop, pad
 from class_sensitivity.data.datamodule import EpochLoader, StressedDataModule
 from class_sensitivity.data.sources import known_sources, load_arrays
-from class_sensitivity.errors import ConfigError
+from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.seeding import STREAMS
 
 CPU = torch.device("cpu")
@@ -92,6 +92,12 @@ def test_an_unknown_data_set_is_refused_and_the_known_ones_are_named():
     with pytest.raises(ConfigError, match=r"mnist.*cifar10.*digits"):
         load_arrays("mnist")
     assert {"cifar10", "digits"} <= set(known_sources())
+
+
+def test_a_folder_of_cifar10_with_a_file_missing_is_named(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(DataError, match=r"data_batch_1 is missing.*data\.dir"):
+        load_arrays("cifar10", str(tmp_path), True)
 
 
 @pytest.mark.parametrize(

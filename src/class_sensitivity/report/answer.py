@@ -92,8 +92,9 @@ def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
     interval = "" if np.isnan(flipped[0]) else f" [{flipped[0]:.1f}, {flipped[1]:.1f}]"
     sure = "" if curve.ranks is None else f", and is the most sensitive with probability {curve.ranks[first, 0]:.0%}"
     yield (
-        f"To {stress_name(curve.kind)} the most sensitive class is {names[first]}: it loses "
-        f"{loss[first]:.1f}{interval} points of recall per 10 points of stress{sure}. The least sensitive is {names[last]} ({loss[last]:.1f})."
+        f"To {stress_name(curve.kind)} the most sensitive class is {names[first]}: it loses {loss[first]:.1f}"
+        f"{interval} points of recall per 10 points of stress{sure}. "
+        f"The least sensitive is {names[last]} ({loss[last]:.1f})."
     )
     bends = [(names[i], knee) for i, knee in enumerate(curve.knees) if not np.isnan(knee.level)]
     if bends:
