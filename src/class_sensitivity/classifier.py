@@ -154,8 +154,11 @@ class Classifier(pl.LightningModule):
             self.confusion[split] = values["confusion"].cpu()
             self.log(f"{split}/loss", metrics.loss.compute())
             self.log(f"{split}/acc", values["acc"])
-            for name, value in zip(self.class_names, values["recall"].tolist(), strict=True):
-                self.log(f"{split}/recall/{name}", value)
+            tested = self.confusion[split].sum(dim=1) > 0
+            for index, name in enumerate(self.class_names):
+                # torchmetrics gives 0 to a class without images, which was never tested.
+                if tested[index]:
+                    self.log(f"{split}/recall/{name}", values["recall"][index])
             metrics.reset()
 
     def _metrics(self, split: str) -> "_Evaluation":

@@ -18,7 +18,7 @@ from rich.table import Table
 from class_sensitivity.claims import Verdict, judge_all
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
-from class_sensitivity.errors import DataError, ReportError
+from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.curves import stress_name
 from class_sensitivity.report.answer import answers, cautions
 from class_sensitivity.report.gallery import Picture, pictures, relative_limit
@@ -153,7 +153,7 @@ def _images(study: Study) -> tuple[ImageArrays | None, list[str]]:
     record = runs.read(next(iter(study.paths.values())), arrays=())
     try:
         arrays = load_arrays(study.data, record.config["data"]["dir"], False)
-    except (DataError, KeyError) as error:
+    except (UserError, KeyError) as error:
         return None, [f"Figures of images are missing: {error}"]
     if arrays.class_names != study.class_names or not (arrays.test_labels == study.labels).all():
         return None, ["Figures of images are missing: the data set found is not the one that was tested on."]
