@@ -481,12 +481,16 @@ def _bird_dog_flip(evidence: Evidence) -> Verdict:
     "Which classes are sensitive does not depend on the model, and noise costs more than reduction for every model.",
 )
 def _not_model_specific(evidence: Evidence) -> Verdict:
-    evidence.need(noise=[0.1, 0.2, 0.3], reduction=[0.2])
-    evidence.levels("shuffle", [0.1, 0.2, 0.3])
+    two_models = _MissingError(f"{_command([0.1, 0.2, 0.3], [0.2])}   # both again with another model=NAME")
+    try:
+        evidence.need(noise=[0.1, 0.2, 0.3], reduction=[0.2])
+        evidence.levels("shuffle", [0.1, 0.2, 0.3])
+    except _MissingError:
+        raise two_models from None
     mine = evidence.results.curves["shuffle"].slope.value
     compared = [other for other in evidence.others if "shuffle" in other.curves]
     if not compared:
-        raise _MissingError(f"{_command([0.1, 0.2, 0.3], [0.2])}   # both again with another model=NAME")
+        raise two_models
     agreements = [stats.spearmanr(mine, other.curves["shuffle"].slope.value) for other in compared]
     weakest = int(np.argmin([agreement.statistic for agreement in agreements]))
     costs = [cost for results in (evidence.results, *compared) for cost in results.costs]
