@@ -135,6 +135,9 @@ def _judge(name: str, evidence: "Evidence") -> Verdict:
     absent = [each for each in classes if each not in evidence.study.class_names]
     if absent:
         return Verdict(name, text, NOT_APPLICABLE, sentence=f"This data set has no class {absent[0]}.")
+    untested = [each for each in evidence.study.class_names if evidence.size(each) == 0]
+    if untested:
+        return Verdict(name, text, NOT_APPLICABLE, sentence=f"There are no test images of class {untested[0]}.")
     try:
         verdict = function(evidence)
     except _MissingError as missing:

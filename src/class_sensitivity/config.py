@@ -117,13 +117,20 @@ class Mistaken:
 
 
 @dataclass
+class Only:
+    """Which runs to report on, or None for all."""
+
+    data: str | None = MISSING
+    model: str | None = MISSING
+
+
+@dataclass
 class Analyze:
     """The whole of `conf/analyze.yaml`."""
 
     runs: str = MISSING
     out: str = MISSING
-    data: str | None = MISSING
-    model: str | None = MISSING
+    only: Only = field(default_factory=Only)
     alpha: float = MISSING
     resamples: int = MISSING
     seed: int = MISSING

@@ -4,3 +4,8 @@
 palettes that survive colour blindness and grey print; where colour carries meaning, a mark, a
 number or a line style carries it too.
 """
+
+import matplotlib
+
+matplotlib.rcParams["text.parse_math"] = False  # a class may be called $x$
+matplotlib.rcParams["svg.hashsalt"] = "class-sensitivity"  # the same input gives the same SVG to the byte

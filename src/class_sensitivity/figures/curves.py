@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from class_sensitivity.figures.matrices import shorten
 from class_sensitivity.sensitivity import Cost, Curve, Results
 from class_sensitivity.study import Condition
 
@@ -67,7 +68,7 @@ def cells_figure(results: Results, cells: Sequence[tuple[int, int]]) -> Figure:
             if cell[0] == cell[1] and not np.isnan(knee):
                 axes.axvline(knee, color=color, linestyle=line, linewidth=0.7)
         axes.axhline(0, color="0.6", linewidth=0.6)
-        axes.set_title("{" + ", ".join(names[index] for index in cell) + "}", fontsize=9)
+        axes.set_title("{" + ", ".join(shorten(names[index]) for index in cell) + "}", fontsize=9)
     for axes in panels[len(cells) :]:
         axes.set_visible(False)
     figure.supxlabel("share of labels touched, or of records removed")
@@ -125,7 +126,7 @@ def slopes_figure(curves: Mapping[str, Curve], class_names: Sequence[str]) -> Fi
             markeredgewidth=0.7,
         )
     axes.axvline(0, color="0.6", linewidth=0.6)
-    axes.set_yticks(range(len(order)), [class_names[i] for i in order])
+    axes.set_yticks(range(len(order)), [shorten(class_names[i]) for i in order])
     axes.set_xlabel("points of recall lost per 10 points of stress")
     axes.legend(frameon=False)
     axes.grid(axis="x", alpha=0.3)
@@ -150,7 +151,7 @@ def order_figure(results: Results, conditions: Sequence[Condition]) -> Figure:
             axes.text(
                 column,
                 heights[column, index],
-                f"{names[index]}  {recall.value[index]:.1%}",
+                f"{shorten(names[index])}  {recall.value[index]:.1%}",
                 ha="center",
                 va="center",
                 fontsize=9,
@@ -188,7 +189,7 @@ def cost_figure(cost: Cost, class_names: Sequence[str]) -> Figure:
         seeds = 100 * part.per_seed[:, order]
         axes.plot(seeds, np.broadcast_to(places, seeds.shape), marker, color=color, markersize=2.5)
     axes.axvline(0, color="0.3", linewidth=0.8)
-    axes.set_yticks(range(len(order)), [class_names[i] for i in order])
+    axes.set_yticks(range(len(order)), [shorten(class_names[i]) for i in order])
     axes.set_xlabel("points of recall lost")
     axes.set_title(f"{describe(cost.noise)} against {describe(cost.control)}", fontsize=10)
     axes.legend(frameon=False, loc="lower right")
@@ -209,7 +210,7 @@ def rank_figure(curve: Curve, class_names: Sequence[str]) -> Figure:
         if shown[row, column] >= 0.005:
             ink = "white" if shown[row, column] > 0.5 else "black"
             axes.text(column, row, f"{shown[row, column]:.0%}", ha="center", va="center", fontsize=7, color=ink)
-    axes.set_yticks(range(len(order)), [class_names[i] for i in order])
+    axes.set_yticks(range(len(order)), [shorten(class_names[i]) for i in order])
     axes.set_xticks(range(len(order)), [str(rank + 1) for rank in range(len(order))])
     axes.set_xlabel(f"rank of sensitivity to {stress_name(curve.kind)} (1 = falls most)")
     figure.colorbar(image, ax=axes, shrink=0.8, label="probability")

@@ -47,8 +47,9 @@ def draw_matrix(
     """
     view = np.asarray(matrix, np.float64).T  # [predicted, true]: rows up the left side
     image = axes.imshow(view, cmap=cmap, norm=norm, origin="lower")
-    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(class_names)), class_names)
+    short = [shorten(name) for name in class_names]
+    axes.set_xticks(range(len(short)), short, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(short)), short)
     axes.set_xlabel("true class")
     axes.set_ylabel("predicted class")
     axes.spines[:].set_visible(False)
@@ -74,6 +75,11 @@ def draw_matrix(
         if is_marked:
             axes.add_patch(_frame(column, row))
     return image
+
+
+def shorten(name: str, longest: int = 20) -> str:
+    """A class name that leaves room for the figure."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _count(value: float) -> str:

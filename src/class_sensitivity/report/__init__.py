@@ -4,14 +4,15 @@
 it is finished, so that a reader never finds half of one.
 """
 
-import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -30,10 +31,6 @@ from class_sensitivity.study import Problem, Study, load
 PAGE = "index.html"
 SUMMARY = "summary.md"
 
-# The same input gives the same SVG to the byte.
-matplotlib.rcParams["svg.hashsalt"] = "class-sensitivity"
-matplotlib.rcParams["figure.dpi"] = 110
-
 
 def write_report(settings: dict[str, Any]) -> Path:
     """Reads runs and writes their report.
@@ -48,10 +45,10 @@ def write_report(settings: dict[str, Any]) -> Path:
         UserError: There is nothing to report on, a class is not known, or the report cannot be written.
     """
     out = Path(settings["out"])
-    _check_replaceable(out)
-    console = Console()
     root = Path(settings["runs"])
-    studies, problems = load(root, data=settings["data"], model=settings["model"])
+    _check_replaceable(out, root)
+    console = Console()
+    studies, problems = load(root, **settings["only"])
     if not studies:
         raise _nothing(root, settings, problems)
     try:
@@ -70,7 +67,7 @@ def write_report(settings: dict[str, Any]) -> Path:
         _print(console, section)
     if problems:
         console.print(f"Run directories left out: {len(problems)}; the report says why.", highlight=False)
-    console.print(f"Report: {out / PAGE}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {out / PAGE}", highlight=False, markup=False, soft_wrap=True)
     return out
 
 
@@ -78,25 +75,35 @@ def _nothing(root: Path, settings: dict[str, Any], problems: list[Problem]) -> R
     make = "make some with python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5"
     if not root.is_dir():
         return ReportError(f"There are no runs: {root} is not a directory; {make}, or set runs=DIRECTORY.")
-    filters = ", ".join(f"{key}={settings[key]}" for key in ("data", "model") if settings[key])
+    filters = ", ".join(f"only.{key}={value}" for key, value in settings["only"].items() if value)
     which = f" with {filters}" if filters else ""
     left_out = f" ({len(problems)} were left out, the first because {problems[0].reason})" if problems else ""
     return ReportError(f"There is no complete run{which} in {root}{left_out}; {make}, or set runs=DIRECTORY.")
 
 
-def _check_replaceable(out: Path) -> None:
-    """Only a report of this program, or nothing, may be replaced."""
+def _check_replaceable(out: Path, root: Path) -> None:
+    """Only a report of this program, or nothing, may be replaced; never the runs themselves."""
     if not out.exists():
         return
+    if root.resolve().is_relative_to(out.resolve()):
+        raise ReportError(
+            f"{out} holds the runs, and a report replaces what is there; choose another place with out=DIRECTORY."
+        )
     ours = out.is_dir() and (((out / PAGE).is_file() and (out / SUMMARY).is_file()) or not any(out.iterdir()))
     if not ours:
         raise ReportError(f"{out} exists and is not a report, so it is left alone; choose another with out=DIRECTORY.")
 
 
 def _move_into_place(fresh: Path, out: Path, scratch: Path) -> None:
+    old = scratch / "old"
     if out.exists():
-        out.rename(scratch / "old")
-    fresh.rename(out)
+        out.rename(old)
+    try:
+        fresh.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
 
 
 def _write_all(
@@ -142,7 +149,6 @@ def _write_all(
     page, summary = render(sections, problems, tables, settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
-    shutil.copymode(folder.parent.parent, folder)
     return sections
 
 
@@ -155,24 +161,29 @@ def _images(study: Study) -> tuple[ImageArrays | None, list[str]]:
         arrays = load_arrays(study.data, record.config["data"]["dir"], False)
     except (UserError, KeyError) as error:
         return None, [f"Figures of images are missing: {error}"]
-    if arrays.class_names != study.class_names or not (arrays.test_labels == study.labels).all():
+    if arrays.class_names != study.class_names or not np.array_equal(arrays.test_labels, study.labels):
         return None, ["Figures of images are missing: the data set found is not the one that was tested on."]
     return arrays, []
 
 
 def _save(picture: Picture, folder: Path, place: Path) -> Shown:
-    figure: Figure = picture.draw()
     path = place / picture.name
-    figure.savefig(folder / path.with_name(f"{path.name}.png"))
-    figure.set_layout_engine("none")  # the layout is found; finding it again would take as long
-    figure.savefig(folder / path.with_name(f"{path.name}.svg"), metadata={"Date": None})
+    with warnings.catch_warnings():
+        # A letter that no font has is drawn as a box; the page shows the name as it is.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure: Figure = picture.draw()
+        figure.savefig(folder / path.with_name(f"{path.name}.png"))
+        figure.set_layout_engine("none")  # the layout is found; finding it again would take as long
+        figure.savefig(folder / path.with_name(f"{path.name}.svg"), metadata={"Date": None})
     png = (folder / path.with_name(f"{path.name}.png")).read_bytes()
     return Shown(picture.name, picture.title, picture.caption, path.as_posix(), png)
 
 
 def _print(console: Console, section: Section) -> None:
     study = section.results.study
-    console.print(f"\n[bold]{study.data}[/bold], {study.model}, {sum(1 for _ in study.paths)} runs", highlight=False)
+    console.print(
+        f"\n{study.data}, {study.model}, {len(study.paths)} runs", style="bold", markup=False, highlight=False
+    )
     for sentence in [*section.answers, *section.cautions]:
         console.print(f"- {sentence}", highlight=False, markup=False)
     if not section.results.study.arrays.present.all():
@@ -202,7 +213,7 @@ def _classes(results: Results) -> Table:
     recall = results.recall.get("baseline") or next(iter(results.recall.values()))
     for index, name in enumerate(results.study.class_names):
         losses = [loss(curve.slope[index]) for curve in results.curves.values()]
-        table.add_row(name, f"{recall.value[index]:.1%}", *losses)
+        table.add_row(escape(name), f"{recall.value[index]:.1%}", *losses)
     return table
 
 

@@ -1,6 +1,8 @@
 """The report's page and its summary, from one set of values through two templates."""
 
 import base64
+import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -132,6 +134,12 @@ def _environment() -> Environment:
     )
 
 
+def _markdown(text: object) -> str:
+    """Text whose names cannot be taken for markup or for the end of a table's cell."""
+    safe = re.sub(r"([\\`*_|])", r"\\\1", html.escape(str(text), quote=False))
+    return safe.replace("](", "]\\(")  # an interval keeps its brackets, a link does not become one
+
+
 def render(
     sections: Sequence[Section], problems: Sequence[Problem], tables: Sequence[str], settings: dict[str, Any]
 ) -> tuple[str, str]:
@@ -156,6 +164,7 @@ def render(
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
     environment = _environment()
+    environment.filters["md"] = _markdown
     page = environment.get_template("index.html.j2").render(values)
     summary = environment.get_template("summary.md.j2").render(values)
     return page, summary
