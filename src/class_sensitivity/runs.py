@@ -146,6 +146,18 @@ def read(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRec
 
 
 def _check(record: RunRecord, directory: Path) -> None:
+    whole = [record.identity["seed"], record.train_size, record.steps, record.metrics["test_size"]]
+    if not all(type(value) is int for value in whole):
+        raise ValueError(f"seed, train_size, steps and test_size must be integers, found {whole}")
+    rates = [record.noise["nominal"], record.noise["effective"]]
+    if not all(isinstance(rate, int | float) and 0 <= rate <= 1 for rate in rates):
+        raise ValueError(f"nominal and effective noise must be shares, found {rates}")
+    for name in ("identity", "config", "metrics", "seconds", "environment"):
+        if not isinstance(getattr(record, name), dict):
+            raise ValueError(f"{name} must be a mapping")
+    names = record.class_names
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"class names must be different words, found {names}")
     num_classes = len(record.class_names)
     if record.counts.shape != (num_classes, num_classes) or num_classes < 2:
         raise ValueError(f"confusion is {record.counts.shape} for {num_classes} classes")
@@ -171,7 +183,7 @@ def _read_arrays(path: Path, record: RunRecord, names: Collection[str]) -> dict[
         KeyError,
         EOFError,
         zipfile.BadZipFile,
-        NotImplementedError,
+        RuntimeError,
         TypeError,
         zlib.error,
     ) as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from class_sensitivity import statistics
 from class_sensitivity.confusion import asymmetry
-from class_sensitivity.statistics import Estimate, Knee
+from class_sensitivity.statistics import NO_KNEE, Estimate, Knee
 from class_sensitivity.study import BASELINE, Condition, Study
 
 Floats = NDArray[np.float64]
@@ -141,9 +141,9 @@ def analyse(study: Study, *, alpha: float = 0.05, resamples: int = 2000, seed: i
     paired = [name for name in names if name != BASELINE and study.has(BASELINE) and study.common_seeds(name, BASELINE)]
     kinds = [*study.noise_kinds, "reduction"]
     curves = {}
-    for number, kind in enumerate(kinds):
+    for kind in kinds:
         # Every series has draws of its own, so that adding runs of one kind leaves another's alone.
-        rng = np.random.default_rng([seed, number])
+        rng = np.random.default_rng([seed, *kind.encode()])
         curve = _curve(study, kind, alpha, resamples, rng)
         if curve is not None:
             curves[kind] = curve
@@ -290,6 +290,9 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
     slopes = np.full((resamples, study.num_classes), np.nan)
     for c in range(study.num_classes):
         inside = study.labels == c
+        if len(seeds) < 2 or not inside.any():
+            knees.append(NO_KNEE)
+            continue
         draws = statistics.resample(shares[:, inside], study.labels[inside], seed_weights, rng)
         slopes[:, c] = draws @ np.array(list(weights.values()))
         curve = shares[:, inside].sum(axis=1).mean(axis=0)

@@ -12,7 +12,7 @@ denominator degrees of freedom methods for multiple observer ROC analysis", Stat
 (2007), for the degrees of freedom; Y. Benjamini and Y. Hochberg, JRSS B 57 (1995), for the marks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,8 @@ class Parts:
     Attributes:
         total: (...) the sum.
         per_seed: (S, ...) the sum of each seed.
+        interaction: (...) variance that the sum of one seed has from seeds and images together, estimated
+            from the single images.
         image_variance: (...) variance of `total` that is due to the choice of images.
         image_effects: (n, ...) each image's part of `total`, centred within its stratum and shrunk
             so that it varies as images do, without what only one seed made of them.
@@ -62,16 +64,21 @@ class Parts:
 
     total: Floats
     per_seed: Floats
+    interaction: Floats
     image_variance: Floats
     image_effects: Floats
 
     @property
     def seed_variance(self) -> Floats:
-        """(...) variance of `total` over seeds; NaN with fewer than two."""
+        """(...) variance of `total` over seeds; NaN with fewer than two.
+
+        Never below what the interaction makes by itself: few seeds may agree by chance, and thousands
+        of images know better how far they can.
+        """
         seeds = len(self.per_seed)
         if seeds < 2:
             return np.full(self.total.shape, np.nan)
-        return np.asarray(self.per_seed.var(axis=0, ddof=1) / seeds)
+        return np.asarray(np.maximum(self.per_seed.var(axis=0, ddof=1), self.interaction) / seeds)
 
 
 def two_way_parts(values: NDArray[np.number], strata: NDArray[np.integer] | None = None) -> Parts:
@@ -88,6 +95,7 @@ def two_way_parts(values: NDArray[np.number], strata: NDArray[np.integer] | None
     strata = np.zeros(images, np.int64) if strata is None else strata
     trailing = values.shape[2:]
     image_variance = np.zeros(trailing)
+    interaction_variance = np.zeros(trailing)
     image_effects = np.zeros((images, *trailing))
     for stratum in np.unique(strata):
         inside = strata == stratum
@@ -104,6 +112,7 @@ def two_way_parts(values: NDArray[np.number], strata: NDArray[np.integer] | None
             within = part.var(axis=0, ddof=1).mean(axis=0)
             seed_means = part.mean(axis=1).var(axis=0, ddof=1)
             interaction = np.maximum((within - seed_means) * size / (size - 1), 0)
+            interaction_variance += size * interaction
             proper = np.maximum(spread - interaction / seeds, 0)
         else:
             proper = spread
@@ -111,7 +120,7 @@ def two_way_parts(values: NDArray[np.number], strata: NDArray[np.integer] | None
         shrink = np.sqrt(np.divide(proper, spread, out=np.zeros(trailing), where=spread > 0))
         image_effects[inside] = effects * shrink * np.sqrt(size / (size - 1))
     per_seed = np.asarray(values.sum(axis=1, dtype=np.float64))
-    return Parts(np.asarray(per_seed.mean(axis=0)), per_seed, image_variance, image_effects)
+    return Parts(np.asarray(per_seed.mean(axis=0)), per_seed, interaction_variance, image_variance, image_effects)
 
 
 def estimate(values: NDArray[np.number], strata: NDArray[np.integer] | None = None, *, alpha: float = 0.05) -> Estimate:
@@ -179,6 +188,10 @@ def resample(
     """
     parts = two_way_parts(values, strata)
     draws: Floats = parts.total + weights @ parts.per_seed
+    if len(values) > 1:
+        # What `seed_variance` adds where the seeds agree by chance.
+        lacking = parts.seed_variance - parts.per_seed.var(axis=0, ddof=1) / len(values)
+        draws += np.sqrt(np.maximum(lacking, 0)) * rng.standard_normal(draws.shape)
     for stratum in np.unique(strata):
         inside = strata == stratum
         size = int(inside.sum())
@@ -273,6 +286,9 @@ class Knee:
     p: float
 
 
+#: Nothing is known: too few levels or seeds, or no images.
+NO_KNEE = Knee(*[float("nan")] * 6)
+
 #: Fewer levels than this cannot tell a bend from a line: a bent line has four parameters.
 KNEE_LEVELS = 5
 
@@ -294,10 +310,9 @@ def knee(levels: Floats, curve: Floats, draws: Floats, *, alpha: float = 0.05) -
     Returns:
         The knee; `level` is NaN with fewer than `KNEE_LEVELS` levels or where the line holds.
     """
-    nothing = float("nan")
     levels = np.asarray(levels, np.float64)
     if len(levels) < KNEE_LEVELS:
-        return Knee(nothing, nothing, nothing, nothing, nothing, nothing)
+        return NO_KNEE
     bends = np.linspace(levels[1], levels[-2], 61)
     line = np.stack([np.ones_like(levels), levels], axis=1)
     straight = line @ np.linalg.pinv(line)
@@ -313,10 +328,12 @@ def knee(levels: Floats, curve: Floats, draws: Floats, *, alpha: float = 0.05) -
 
     observed = gains(curve[np.newaxis])[0]
     best = int(observed.argmax())
+    if observed[best] <= 1e-20 * (1 + (curve**2).sum()):  # rounding errors bend no curve
+        return replace(NO_KNEE, p=1.0)
     null = straight @ curve + (draws - curve)
     p = float((1 + (gains(null).max(axis=1) >= observed[best]).sum()) / (1 + len(draws)))
     if p > alpha:
-        return Knee(nothing, nothing, nothing, nothing, nothing, p)
+        return replace(NO_KNEE, p=p)
     located = bends[gains(draws).argmax(axis=1)]
     low, high = np.quantile(located, [alpha / 2, 1 - alpha / 2])
     _, before, change = np.linalg.lstsq(designs[best], curve, rcond=None)[0]

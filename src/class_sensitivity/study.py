@@ -1,6 +1,6 @@
 """Run records, arranged: which conditions there are, with which seeds, as labelled arrays."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,14 +200,17 @@ def _records(root: Path, problems: list[Problem]) -> Iterator[tuple[Path, runs.R
 
 
 def _arrange(recipe: str, members: list[tuple[Path, runs.RunRecord]], problems: list[Problem]) -> Study:
-    first = members[0][1]
-    labels = first.arrays["test_labels"]
+    # The test set that most runs share is the study's: a stray run must not drive out the rest.
+    tests = [(tuple(record.class_names), record.arrays["test_labels"].tobytes()) for _, record in members]
+    common = Counter(tests).most_common(1)[0][0]
     usable = []
-    for path, record in members:
-        if record.class_names != first.class_names or not np.array_equal(record.arrays["test_labels"], labels):
-            problems.append(Problem(path, f"was tested on other classes or images than {members[0][0]}"))
-        else:
+    for (path, record), test in zip(members, tests, strict=True):
+        if test == common:
             usable.append((path, record))
+        else:
+            problems.append(Problem(path, "was tested on other classes or images than most runs of its recipe"))
+    first = usable[0][1]
+    labels = first.arrays["test_labels"]
 
     conditions = sorted({Condition.of(record.identity) for _, record in usable})
     seeds = sorted({record.identity["seed"] for _, record in usable})
@@ -267,7 +270,8 @@ def _notes(records: list[runs.RunRecord]) -> tuple[str, ...]:
         values = sorted({str(record.environment.get(key)) for record in records})
         if len(values) > 1:
             notes.append(f"The runs were made in different {what} ({', '.join(values)}).")
-    torch = sorted({str(record.environment.get("versions", {}).get("torch")) for record in records})
+    versions = [record.environment.get("versions") for record in records]
+    torch = sorted({str(found.get("torch")) for found in versions if isinstance(found, dict)})
     if len(torch) > 1:
         notes.append(f"The runs were made with different versions of PyTorch ({', '.join(torch)}).")
     if any(record.environment.get("git_dirty") for record in records):

@@ -86,8 +86,7 @@ def _interval(estimate: Estimate, unit: str = " %") -> str:
 def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
     names = results.study.class_names
     loss = -curve.slope.value * 10
-    order = np.argsort(-loss)
-    first, last = order[0], order[-1]
+    first, last = int(np.nanargmax(loss)), int(np.nanargmin(loss))
     flipped = -10 * curve.slope.high[first], -10 * curve.slope.low[first]
     interval = "" if np.isnan(flipped[0]) else f" [{flipped[0]:.1f}, {flipped[1]:.1f}]"
     sure = "" if curve.ranks is None else f", and is the most sensitive with probability {curve.ranks[first, 0]:.0%}"
@@ -113,7 +112,7 @@ def _cost(results: Results) -> Iterator[str]:
         f"{100 * float(misled.value):.1f}{_interval(misled, unit='')} more because the model is misled. {_advice(cost)}"
     )
     names = results.study.class_names
-    fooled, starved = int(np.argmax(cost.misled.value)), int(np.argmax(cost.less_data.value))
+    fooled, starved = int(np.nanargmax(cost.misled.value)), int(np.nanargmax(cost.less_data.value))
     yield (
         f"Better labels would help {names[fooled]} most (being misled costs it {100 * cost.misled.value[fooled]:.1f}"
         f"{_interval(cost.misled[fooled], unit='')} points of recall), more data {names[starved]} (the missing records "
