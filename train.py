@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from class_sensitivity import config as configuration
-from class_sensitivity.command_line import one_sentence_errors, report_when_it_happens
+from class_sensitivity.command_line import one_sentence_errors, refuse_study_without_sweep, report_when_it_happens
 
 configuration.register()
 
@@ -16,6 +16,7 @@ configuration.register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
     with report_when_it_happens():
+        refuse_study_without_sweep()
         settings = configuration.checked(config)
         # Imported late: torch takes seconds, and --help, --cfg and a mistyped setting need none of it.
         from class_sensitivity.training import train_job

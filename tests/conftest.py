@@ -18,6 +18,9 @@ from class_sensitivity import config as configuration
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Before PyTorch is loaded: several test processes with several threads each wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Shared machines stall, so an example that is slow once is no failure.
 settings.register_profile("suite", deadline=None, max_examples=60, print_blob=True)
 settings.load_profile("suite")

@@ -796,20 +796,22 @@ def test_the_place_of_a_report_may_have_any_name(root, tmp_path, capsys, undrawn
     assert out in capsys.readouterr().out.replace("\n", "")
 
 
-@pytest.mark.parametrize("name", ["../../../../escaped", "/escaped", "a/b/c", "..", "a b", "[/x]"])
+@pytest.mark.parametrize("name", ["../../../escaped", "../../../../escaped", "/escaped", "a/b/c", "..", "a b", "[/x]"])
 @pytest.mark.parametrize("what", ["data__name", "model__name", "noise__kind"])
-def test_what_a_run_says_of_itself_does_not_decide_where_files_go(place, tmp_path, what, name):
+def test_what_a_run_says_of_itself_does_not_decide_where_files_go(tmp_path, undrawn, what, name):
+    runs, out = tmp_path / "in" / "side" / "runs", tmp_path / "in" / "side" / "report"
     for seed in (1, 2):
-        write_run(place[0], WORLD, PLAN["baseline"], seed=seed, **({} if what == "noise__kind" else {what: name}))
-        write_run(
-            place[0], WORLD, PLAN["baseline"], seed=seed, **{"noise__frac": 0.1, "reduction__frac": 0.2, what: name}
-        )
-        write_run(place[0], WORLD, PLAN["baseline"], seed=seed, **{"noise__frac": 0.2, what: name})
+        write_run(runs, WORLD, PLAN["baseline"], seed=seed, **({} if what == "noise__kind" else {what: name}))
+        write_run(runs, WORLD, PLAN["baseline"], seed=seed, **{"noise__frac": 0.1, "reduction__frac": 0.2, what: name})
+        write_run(runs, WORLD, PLAN["baseline"], seed=seed, **{"noise__frac": 0.2, what: name})
+    # Such runs may be refused or reported on.
     with contextlib.suppress(ReportError):
-        write_report(settings(*place))
-    assert {path.name for path in tmp_path.iterdir()} <= {"runs", "report"}
-    assert {path.name for path in place[1].glob("*")} <= {"figures", "tables", "index.html", "summary.md"}
-    assert all(path.is_file() for path in place[1].glob("figures/*/*"))
+        write_report(settings(runs, out))
+    assert not Path("/escaped").exists()
+    made = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if not path.is_relative_to(runs)}
+    assert {path for path in made if len(path.parts) <= 3} <= {Path("in"), Path("in/side"), Path("in/side/report")}
+    assert {path.parts[3] for path in made if len(path.parts) > 3} <= {"figures", "tables", "index.html", "summary.md"}
+    assert all(path.is_file() for path in out.glob("figures/*/*"))
 
 
 # The article's claims

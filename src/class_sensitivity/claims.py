@@ -183,11 +183,10 @@ class Evidence:
         """All conditions of a series, which must hold at least the wanted levels."""
         which = "reduction" if kind == "reduction" else "noise"
         self.need(**{which: wanted})
-        series = self.study.series(kind)
-        if kind not in self.results.curves:  # each level pairs with the baseline, but not all with each other
-            every = [getattr(condition, which) for condition in series[1:]]
-            raise _MissingError(_command(**({"noise": [], "reduction": []} | {which: every})))
-        return [condition.name for condition in series]
+        curve = self.results.curves[kind]
+        if not set(wanted) <= set(curve.levels.tolist()):  # run, but with too few seeds in common
+            raise _MissingError(_command(**({"noise": [], "reduction": []} | {which: wanted})))
+        return [condition.name for condition in curve.conditions]
 
     def recalls(self, weights: Mapping[tuple[str, str], float], words: str, **bounds: float) -> Callable[[float], Part]:
         """A weighted sum of recalls, (condition, class) -> weight, in points of recall."""
@@ -233,8 +232,7 @@ def _decide(parts: Iterable[Callable[[float], Part]], unit: str, finding: str = 
     else:
         verdict = UNDECIDED
     e = weakest.wide if verdict == CONTRADICTED else weakest.estimate
-    interval = "" if np.isnan(e.low) else f" [{float(e.low):+.2f}, {float(e.high):+.2f}]"
-    decisive = f"{weakest.words}: {float(e.value):+.2f}{interval} {unit}"
+    decisive = f"{weakest.words}: {_signed(e)} {unit}"
     if len(made) > 1:
         decisive = (
             f"of {len(made)} comparisons {sum(part.holds() for part in made)} hold; the decisive one is {decisive}"
@@ -243,6 +241,12 @@ def _decide(parts: Iterable[Callable[[float], Part]], unit: str, finding: str = 
     sentence = sentence[0].upper() + sentence[1:] + "."
     seeds = len(e.per_seed)
     return Verdict("", "", verdict, float(e.value), float(e.low), float(e.high), unit, seeds, sentence)
+
+
+def _signed(estimate: Estimate) -> str:
+    """A difference with its interval, if it has one."""
+    interval = "" if np.isnan(estimate.low) else f" [{float(estimate.low):+.2f}, {float(estimate.high):+.2f}]"
+    return f"{float(estimate.value):+.2f}{interval}"
 
 
 POINTS = "points of recall"
@@ -256,13 +260,12 @@ def _asymmetry(evidence: Evidence) -> Verdict:
     size = np.abs(direction.difference.value)
     strongest = int(np.argmax(np.where(direction.marked, size, -1) if direction.marked.any() else size))
     e = direction.difference[strongest]
-    interval = f"[{float(e.low):+.1f}, {float(e.high):+.1f}]"
     i, j = (evidence.study.class_names[k] for k in direction.pairs[strongest])
     marked = int(direction.marked.sum())
     sentence = (
         f"{marked} of {len(direction.pairs)} pairs of classes are confused more often one way than the other "
         f"(false discovery rate {evidence.results.alpha:g}); overall asymmetry is {direction.asymmetry:.2f} of 1, and "
-        f"the strongest is {i} -> {j} minus {j} -> {i}: {float(e.value):+.1f} {interval} {IMAGES}."
+        f"the strongest is {i} -> {j} minus {j} -> {i}: {_signed(e)} {IMAGES}."
     )
     verdict = REPRODUCED if marked else UNDECIDED
     return Verdict("", "", verdict, float(e.value), float(e.low), float(e.high), IMAGES, len(e.per_seed), sentence)
@@ -427,15 +430,15 @@ def _nonlinear(evidence: Evidence) -> Verdict:
     steepest, flattest = int(np.nanargmin(curve.slope.value)), int(np.nanargmax(curve.slope.value))
     classes = study.class_names
     pair = (classes[steepest], classes[flattest])
-    tests = len(classes) * (len(classes) - 1)
+    tests = len(classes) * (len(classes) - 1) // 2  # the pair was chosen after looking
     differs = _falls_more(evidence, "shuffle", [0.1, 0.2, 0.3], lambda *these: these == pair)[0](1 / tests)
     e = bend[int(np.nanargmax(np.abs(bend.value)))]
     depends = bool(differs.wide.low > 0)
     sentence = (
         f"The slopes of {pair[0]} and {pair[1]} {'differ' if depends else 'do not differ for certain'} "
-        f"({float(differs.wide.value):+.2f} [{float(differs.wide.low):+.2f}, {float(differs.wide.high):+.2f}] {POINTS} "
-        f"per 10 points of noise, widened for {tests} pairs), and {int(bent.sum())} of {len(classes)} curves bend "
-        f"(false discovery rate {alpha:g}; the strongest by {float(e.value):+.1f} points over the range)."
+        f"({_signed(differs.wide)} {POINTS} per 10 points of noise, widened for {tests} pairs), and "
+        f"{int(bent.sum())} of {len(classes)} curves have a quadratic bend (false discovery rate "
+        f"{alpha:g}; the strongest is {_signed(e)} points over the range)."
     )
     verdict = REPRODUCED if depends and bent.any() else UNDECIDED
     low, high = float(e.low), float(e.high)
@@ -463,20 +466,28 @@ def _baseline_order(evidence: Evidence) -> Verdict:
 def _bird_dog_flip(evidence: Evidence) -> Verdict:
     at = evidence.need(reduction=[0.9])
 
-    def bird_minus_dog(name: str, sign: float, words: str) -> Callable[[float], Part]:
-        return evidence.recalls({(name, "bird"): sign, (name, "dog"): -sign}, words)
+    def bird_minus_dog(name: str) -> Part:
+        return evidence.recalls({(name, "bird"): 1.0, (name, "dog"): -1.0}, "")(1 / 2)
 
-    # The order flips if it changes sign; the baseline's own order says which way round to look.
-    first = bird_minus_dog(BASELINE, 1.0, "")(1.0)
-    sign = 1.0 if first.estimate.value > 0 else -1.0
-    better, worse = ("bird", "dog") if sign > 0 else ("dog", "bird")
-    return _decide(
-        [
-            bird_minus_dog(BASELINE, sign, f"{better} minus {worse} at the baseline"),
-            bird_minus_dog(at[0.9], -sign, f"{worse} minus {better} at 90 % reduction"),
-        ],
-        POINTS,
+    first, last = bird_minus_dog(BASELINE), bird_minus_dog(at[0.9])
+    product = float(first.estimate.value * last.estimate.value)
+
+    def excludes_zero(estimate: Estimate) -> bool:
+        return bool(estimate.low > 0 or estimate.high < 0)
+
+    # To keep the order both must be known; each is one of two ways to be wrong, hence the widened ones.
+    if excludes_zero(first.estimate) and excludes_zero(last.estimate) and product < 0:
+        verdict = REPRODUCED
+    elif excludes_zero(first.wide) and excludes_zero(last.wide) and product > 0:
+        verdict = CONTRADICTED
+    else:
+        verdict = UNDECIDED
+    sentence = (
+        f"Bird minus dog: {_signed(first.estimate)} at the baseline and {_signed(last.estimate)} at 90 % reduction, "
+        f"in {POINTS}."
     )
+    e = last.estimate
+    return Verdict("", "", verdict, float(e.value), float(e.low), float(e.high), POINTS, len(e.per_seed), sentence)
 
 
 @claim(

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from class_sensitivity.config import Train, explain
-from class_sensitivity.errors import UserError
+from class_sensitivity.errors import ConfigError, UserError
 
 #: What the user asked for; read before this module sets the variable for Hydra.
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -54,6 +54,18 @@ def one_sentence_errors(schema: type = Train) -> Iterator[None]:
         sys.exit(130)
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def refuse_study_without_sweep() -> None:
+    """A file of conf/study/ brings a grid, which a single run would leave out without a word.
+
+    Raises:
+        ConfigError: A study was asked for without -m.
+    """
+    hydra = HydraConfig.get()
+    study = hydra.runtime.choices.get("study")
+    if study and hydra.mode != RunMode.MULTIRUN:
+        raise ConfigError(f"study={study} is a sweep: add -m, as in python train.py -m study={study}.")
 
 
 @contextmanager

@@ -131,6 +131,7 @@ class Analyze:
     runs: str = MISSING
     out: str = MISSING
     only: Only = field(default_factory=Only)
+    data_dir: str | None = MISSING
     alpha: float = MISSING
     resamples: int = MISSING
     seed: int = MISSING

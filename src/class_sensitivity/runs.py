@@ -222,7 +222,11 @@ def find(root: Path) -> Iterator[Path]:
 
 
 def prepare(directory: Path, *, keep: str) -> None:
-    """Makes an empty run directory, or clears what an unfinished run left except the file `keep`.
+    """Makes an empty run directory, or clears what an unfinished run left, but for its checkpoint.
+
+    Args:
+        directory: The run directory.
+        keep: Name of the checkpoint to go on from; the curves logged so far stay with it. Empty: none.
 
     Raises:
         RunError: The directory cannot be made or written.
@@ -232,7 +236,7 @@ def prepare(directory: Path, *, keep: str) -> None:
         for path in directory.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path.name != keep:
+            elif path.name != keep and not (keep and path.name.startswith("events.")):
                 path.unlink()
         with tempfile.TemporaryFile(dir=directory, buffering=0) as stream:
             stream.write(bytes(_LEAST_SPACE))

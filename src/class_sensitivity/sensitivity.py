@@ -87,6 +87,7 @@ class Cost:
         misled: (K,) estimates of control - noise: the further cost of being told wrong.
         overall_less_data: The same over all classes, in accuracy.
         overall_misled: The same over all classes, in accuracy.
+        overall_balance: Misled minus less data, over all classes: which of the two weighs more.
         seeds: The seeds that were paired.
     """
 
@@ -96,6 +97,7 @@ class Cost:
     misled: Estimate
     overall_less_data: Estimate
     overall_misled: Estimate
+    overall_balance: Estimate
     seeds: tuple[int, ...]
 
 
@@ -219,12 +221,13 @@ def cell_contrast(study: Study, weights: Mapping[tuple[str, int, int], float], *
     seeds = study.common_seeds(*names)
     if not seeds:
         raise ValueError(f"no seed is complete at all of {', '.join(names)}")
-    preds = {name: study.preds_of(name, seeds) for name in names}
-    values = np.zeros((len(seeds), len(study.labels)))
-    for (name, true, predicted), weight in weights.items():
-        values += weight * ((study.labels == true) & (preds[name] == predicted))
     involved = np.isin(study.labels, [true for _, true, _ in weights])
-    return statistics.estimate(values[:, involved], study.labels[involved], alpha=alpha)
+    labels = study.labels[involved]
+    preds = {name: study.preds_of(name, seeds)[:, involved] for name in names}
+    values = np.zeros((len(seeds), len(labels)))
+    for (name, true, predicted), weight in weights.items():
+        values += weight * ((labels == true) & (preds[name] == predicted))
+    return statistics.estimate(values, labels, alpha=alpha)
 
 
 def _unknown(seeds: int) -> Estimate:
@@ -271,13 +274,11 @@ def relative_matrix(study: Study, name: str, other: str = BASELINE, *, alpha: fl
 
 
 def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random.Generator) -> Curve | None:
-    conditions = study.series(kind)
-    if not conditions:
+    conditions = _levels_with_common_seeds(study, study.series(kind))
+    if len(conditions) < 2:
         return None
     names = [condition.name for condition in conditions]
     seeds = study.common_seeds(*names)
-    if not seeds:
-        return None
     levels = np.array([c.reduction if kind == "reduction" else c.noise for c in conditions])
     weights = dict(zip(names, statistics.slope_weights(levels), strict=True))
     slope = contrast(study, weights, alpha=alpha)
@@ -297,8 +298,27 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
         slopes[:, c] = draws @ np.array(list(weights.values()))
         curve = shares[:, inside].sum(axis=1).mean(axis=0)
         knees.append(statistics.knee(levels, curve, draws, alpha=alpha))
+    # Ten curves give ten chances of a bend: a knee must stand out among the classes.
+    bent = statistics.discoveries(np.array([knee.p for knee in knees]), alpha)
+    knees = [knee if stands else replace(NO_KNEE, p=knee.p) for knee, stands in zip(knees, bent, strict=True)]
     ranks = statistics.rank_probabilities(-slopes) if len(seeds) > 1 else None
     return Curve(kind, tuple(conditions), levels, tuple(seeds), slope, ranks, tuple(knees))
+
+
+def _levels_with_common_seeds(study: Study, series: list[Condition]) -> list[Condition]:
+    """The baseline and the levels that share seeds with it and with each other, two if any do.
+
+    A curve rests on seeds that are complete at every level. A level with too few of them is left out,
+    fewest seeds first, rather than taking the seeds away from all the others.
+    """
+    if not series:
+        return []
+    shared = {condition.name: len(study.common_seeds(BASELINE, condition.name)) for condition in series[1:]}
+    enough = min(2, max(shared.values()))
+    kept = [condition for condition in series[1:] if shared[condition.name] >= max(1, enough)]
+    while kept and len(study.common_seeds(BASELINE, *(condition.name for condition in kept))) < max(1, enough):
+        kept.remove(min(reversed(kept), key=lambda condition: shared[condition.name]))
+    return [series[0], *kept]
 
 
 def _direction(study: Study, name: str, alpha: float) -> Direction:
@@ -331,6 +351,7 @@ def _costs(study: Study, alpha: float) -> list[Cost]:
                 # A weight of 0 keeps all three paired: both costs rest on the same seeds.
                 less = dict(zip(names, (1.0, -1.0, 0.0), strict=True))
                 misled = dict(zip(names, (0.0, 1.0, -1.0), strict=True))
+                balance = {name: misled[name] - less[name] for name in names}
                 costs.append(
                     Cost(
                         noise=noise,
@@ -339,6 +360,7 @@ def _costs(study: Study, alpha: float) -> list[Cost]:
                         misled=contrast(study, misled, alpha=alpha),
                         overall_less_data=contrast(study, less, alpha=alpha, overall=True),
                         overall_misled=contrast(study, misled, alpha=alpha, overall=True),
+                        overall_balance=contrast(study, balance, alpha=alpha, overall=True),
                         seeds=tuple(seeds),
                     )
                 )

@@ -49,7 +49,7 @@ def train_job(config: dict[str, Any]) -> Path:
         UserError: The run cannot be done; nothing that counts as a result is left.
     """
     own = identity(config)
-    directory = run_directory(Path(config["runs"]), own)
+    directory = run_directory(Path(config["runs"]).expanduser(), own)
     with RunScreen(config["sweep"], f"{condition_name(own)} seed {own['seed']}") as screen:
         if not config["rerun"] and runs.is_complete(directory):
             screen.skipped(directory)

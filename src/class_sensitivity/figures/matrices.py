@@ -106,7 +106,7 @@ def _difference_norm(limit: float) -> Normalize:
 
 
 def _difference_bar(figure: Figure, image: AxesImage, panels: Any, limit: float, **place: Any) -> None:
-    label = "test images more (+) or fewer (-) than at the baseline; colours by square root"
+    label = "test images more or fewer (colour: square root)"
     ticks = [sign * share * limit for sign in (-1, 1) for share in (1.0, 0.5, 0.2, 0.05)]
     bar = figure.colorbar(image, ax=panels, label=label, ticks=sorted([0.0, *ticks]), **place)
     bar.ax.yaxis.set_major_formatter(lambda value, _: _difference(value))

@@ -44,8 +44,8 @@ def write_report(settings: dict[str, Any]) -> Path:
     Raises:
         UserError: There is nothing to report on, a class is not known, or the report cannot be written.
     """
-    out = Path(settings["out"])
-    root = Path(settings["runs"])
+    out = Path(settings["out"]).expanduser()
+    root = Path(settings["runs"]).expanduser()
     _check_replaceable(out, root)
     console = Console()
     studies, problems = load(root, **settings["only"])
@@ -89,7 +89,7 @@ def _check_replaceable(out: Path, root: Path) -> None:
         raise ReportError(
             f"{out} holds the runs, and a report replaces what is there; choose another place with out=DIRECTORY."
         )
-    ours = out.is_dir() and (((out / PAGE).is_file() and (out / SUMMARY).is_file()) or not any(out.iterdir()))
+    ours = out.is_dir() and {path.name for path in out.iterdir()} <= {PAGE, SUMMARY, "figures", "tables"}
     if not ours:
         raise ReportError(f"{out} exists and is not a report, so it is left alone; choose another with out=DIRECTORY.")
 
@@ -117,7 +117,7 @@ def _write_all(
     limit = relative_limit(all_results)
     plans = []
     for results in all_results:
-        arrays, apology = _images(results.study)
+        arrays, apology = _images(results.study, settings["data_dir"])
         plans.append((results, list(pictures(results, arrays, settings, limit)), apology))
     sections = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -152,15 +152,16 @@ def _write_all(
     return sections
 
 
-def _images(study: Study) -> tuple[ImageArrays | None, list[str]]:
+def _images(study: Study, directory: str | None) -> tuple[ImageArrays | None, list[str]]:
     """The data set's images, for the figures that show some; a report without them is a report."""
     from class_sensitivity import runs
 
     record = runs.read(next(iter(study.paths.values())), arrays=())
     try:
-        arrays = load_arrays(study.data, record.config["data"]["dir"], False)
-    except (UserError, KeyError) as error:
-        return None, [f"Figures of images are missing: {error}"]
+        place = directory or record.config["data"]["dir"]
+        arrays = load_arrays(study.data, place, False)
+    except (UserError, KeyError, TypeError):
+        return None, [f"Figures of images are missing: {study.data} was not found; say where with data_dir=DIRECTORY."]
     if arrays.class_names != study.class_names or not np.array_equal(arrays.test_labels, study.labels):
         return None, ["Figures of images are missing: the data set found is not the one that was tested on."]
     return arrays, []

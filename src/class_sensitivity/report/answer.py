@@ -57,6 +57,28 @@ def cautions(results: Results) -> list[str]:
         sentences.append(
             f"Without a seed in common with the baseline, and so left out of comparisons: {', '.join(unpaired)}."
         )
+    apart = [c.name for c in study.conditions if not c.plain or (c.noise and c.reduction)]
+    if apart:
+        sentences.append(
+            f"On no curve, because more than one thing sets them apart from the baseline: {', '.join(apart)}; their "
+            "relative matrices and falls are in the tables."
+        )
+    for kind, curve in results.curves.items():
+        absent = [c.name for c in study.series(kind) if c not in curve.conditions]
+        if absent:
+            sentences.append(
+                f"Left out of the curve of {stress_name(kind)} for want of seeds in common: {', '.join(absent)}."
+            )
+    for cost in results.costs[:1]:
+        steps = study.arrays.steps
+        full, fewer = (
+            float(steps.sel(condition=n, seed=list(cost.seeds)).mean()) for n in (BASELINE, cost.control.name)
+        )
+        if fewer < full:
+            sentences.append(
+                f"Epochs are fixed, so the control takes fewer optimiser steps ({fewer:,.0f} of {full:,.0f}): the cost "
+                "of less data holds the cost of fewer steps."
+            )
     short = [kind for kind, curve in results.curves.items() if len(curve.levels) < KNEE_LEVELS]
     if short:
         kinds = " and ".join(stress_name(kind) for kind in short)
@@ -97,8 +119,12 @@ def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
     )
     bends = [(names[i], knee) for i, knee in enumerate(curve.knees) if not np.isnan(knee.level)]
     if bends:
-        listed = ", ".join(f"{name} at {knee.level:.2f} [{knee.low:.2f}, {knee.high:.2f}]" for name, knee in bends)
-        yield f"Under {stress_name(curve.kind)} these curves have a knee: {listed}."
+        listed = "; ".join(
+            f"{name} at {knee.level:.2f} [{knee.low:.2f}, {knee.high:.2f}], from {-10 * knee.slope_before:.1f} to "
+            f"{-10 * knee.slope_after:.1f}"
+            for name, knee in bends
+        )
+        yield f"Under {stress_name(curve.kind)} these curves bend, in points lost per 10 points of stress: {listed}."
 
 
 def _cost(results: Results) -> Iterator[str]:
@@ -114,19 +140,23 @@ def _cost(results: Results) -> Iterator[str]:
     names = results.study.class_names
     fooled, starved = int(np.nanargmax(cost.misled.value)), int(np.nanargmax(cost.less_data.value))
     yield (
-        f"Better labels would help {names[fooled]} most (being misled costs it {100 * cost.misled.value[fooled]:.1f}"
-        f"{_interval(cost.misled[fooled], unit='')} points of recall), more data {names[starved]} (the missing records "
-        f"cost it {100 * cost.less_data.value[starved]:.1f}{_interval(cost.less_data[starved], unit='')})."
+        f"By class, being misled costs most to {names[fooled]} ({100 * cost.misled.value[fooled]:.1f}"
+        f"{_interval(cost.misled[fooled], unit='')} points of recall) and missing records to {names[starved]} "
+        f"({100 * cost.less_data.value[starved]:.1f}{_interval(cost.less_data[starved], unit='')}), as far as these "
+        "intervals tell classes apart."
     )
 
 
 def _advice(cost: Cost) -> str:
     """Better labels or more data? Decided by intervals; without them, left open."""
-    if cost.overall_misled.low > 0:
-        return "So these records do harm: mend their labels, or even drop them, before you buy more data."
-    if cost.overall_misled.high < 0:
-        return "So wrongly labelled records are still better than none: buying more data comes first."
-    return "Whether dropping these records would help is not decided by these runs."
+    if cost.overall_balance.low > 0:
+        weight = "Most of the cost is being misled: mending these labels is worth more than the records themselves."
+    elif cost.overall_balance.high < 0:
+        weight = "Most of the cost is the missing records: having the records matters more than mending their labels."
+    else:
+        weight = "Which of the two weighs more is not decided by these runs."
+    harm = " Dropping the records would be better than keeping them as they are." if cost.overall_misled.low > 0 else ""
+    return weight + harm
 
 
 def _confusions(results: Results) -> Iterator[str]:
@@ -137,7 +167,6 @@ def _confusions(results: Results) -> Iterator[str]:
     top = most_confused(counts.mean(axis=0), 3)
     listed = ", ".join(f"{study.class_names[i]} taken for {study.class_names[j]} ({count:.0f})" for i, j, count in top)
     direction = results.direction[BASELINE]
-    yield (
-        f"The most frequent confusions of the baseline are {listed}, in test images; {int(direction.marked.sum())} of "
-        f"{len(direction.pairs)} pairs have a direction."
-    )
+    directed = f"; {int(direction.marked.sum())} of {len(direction.pairs)} pairs have a direction"
+    tested = directed if len(direction.difference.per_seed) > 1 else ""
+    yield f"The most frequent confusions of the baseline are {listed}, in test images{tested}."

@@ -200,8 +200,8 @@ def _mistaken(results: Results, arrays: ImageArrays, chosen: dict[str, str | Non
 
 def _levels(results: Results, limit: float) -> Iterator[Picture]:
     study = results.study
-    for kind, curve in results.curves.items():
-        shown = [condition for condition in curve.conditions if condition.name in results.relative]
+    for kind in results.curves:
+        shown = [condition for condition in study.series(kind) if condition.name in results.relative]
         article = {"shuffle": " (figure 4)", "reduction": " (figure 5)"}.get(kind, "")
         yield Picture(
             f"fig{'5' if kind == 'reduction' else '4'}_{kind}",

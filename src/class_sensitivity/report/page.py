@@ -1,7 +1,6 @@
 """The report's page and its summary, from one set of values through two templates."""
 
 import base64
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,7 +135,7 @@ def _environment() -> Environment:
 
 def _markdown(text: object) -> str:
     """Text whose names cannot be taken for markup or for the end of a table's cell."""
-    safe = re.sub(r"([\\`*_|])", r"\\\1", html.escape(str(text), quote=False))
+    safe = re.sub(r"([\\`*_|])", r"\\\1", str(text).replace("&", "&amp;").replace("<", "&lt;"))
     return safe.replace("](", "]\\(")  # an interval keeps its brackets, a link does not become one
 
 

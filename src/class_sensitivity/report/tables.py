@@ -139,6 +139,8 @@ def sensitivity_table(results: Results) -> pd.DataFrame:
                     "knee_low": knee.low,
                     "knee_high": knee.high,
                     "knee_p": knee.p,
+                    "slope_before": knee.slope_before,
+                    "slope_after": knee.slope_after,
                 }
             )
     return pd.DataFrame(rows)

@@ -95,7 +95,7 @@ class StudySweeper(Sweeper):
             with open_dict(config):
                 del config["hydra"]
             values = checked(OmegaConf.masked_copy(config, [str(key) for key in config]))
-            directory = run_directory(Path(values["runs"]), identity(values))
+            directory = run_directory(Path(values["runs"]).expanduser(), identity(values))
             jobs.setdefault(directory, (job, values["rerun"]))
         missing = [job for directory, (job, rerun) in jobs.items() if rerun or not is_complete(directory)]
         return missing, len(jobs)
