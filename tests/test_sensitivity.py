@@ -614,6 +614,21 @@ def test_slopes_are_those_of_polyfit_over_all_levels(loaded, results, files):
     assert results.curves["shuffle"].ranks[2, 0] > 0.5, "cow falls most"
 
 
+@pytest.mark.parametrize("seeds", [(3,), (7, 8), ()], ids=["one seed", "other seeds", "none in common"])
+def test_a_level_with_few_seeds_does_not_take_the_seeds_from_the_others(tmp_path, seeds):
+    whole = {
+        name: (recalls, (1, 2, 3, 4)) for name, (recalls, _) in PLAN.items() if "shuffle-0." in name and "_" not in name
+    }
+    few = {"noise-shuffle-0.4": ((0.6, 0.6, 0.3), seeds or (9,))}
+    write_plan(tmp_path, {BASELINE: ((0.9, 0.8, 0.7), (1, 2, 3, 4, 7, 8)), **whole, **few})
+    (found,), _ = load(tmp_path)
+    assert len(found.series("shuffle")) == 5
+    curve = analyse(found, resamples=100).curves["shuffle"]
+    assert curve.levels.tolist() == [0, 0.1, 0.2, 0.3]
+    assert curve.seeds == (1, 2, 3, 4)
+    assert len(curve.conditions) == 4
+
+
 def test_a_knee_in_one_class_is_found_in_that_class(tmp_path):
     world = World(THREE, 250, seed=0.005)
     plan = {}
@@ -662,6 +677,8 @@ def test_less_data_and_being_misled_add_up_to_the_fall_on_the_same_seeds(results
         ]
         np.testing.assert_allclose(cost.overall_less_data.per_seed, np.subtract(accuracy[0], accuracy[1]), atol=1e-12)
         np.testing.assert_allclose(cost.overall_misled.per_seed, np.subtract(accuracy[1], accuracy[2]), atol=1e-12)
+        balance = cost.overall_misled.per_seed - cost.overall_less_data.per_seed
+        np.testing.assert_allclose(cost.overall_balance.per_seed, balance, atol=1e-12)
 
 
 def test_the_same_runs_and_seed_give_the_same_numbers_to_the_last_bit(root, results):

@@ -483,7 +483,7 @@ def _bird_dog_flip(evidence: Evidence) -> Verdict:
     else:
         verdict = UNDECIDED
     sentence = (
-        f"Bird minus dog: {_signed(first.estimate)} at the baseline and {_signed(last.estimate)} at 90 % reduction, "
+        f"Bird minus dog: {_signed(last.estimate)} at 90 % reduction and {_signed(first.estimate)} at the baseline, "
         f"in {POINTS}."
     )
     e = last.estimate
@@ -502,7 +502,8 @@ def _not_model_specific(evidence: Evidence) -> Verdict:
     except _MissingError:
         raise two_models from None
     mine = evidence.results.curves["shuffle"].slope.value
-    compared = [other for other in evidence.others if "shuffle" in other.curves]
+    classes = evidence.study.class_names
+    compared = [o for o in evidence.others if "shuffle" in o.curves and o.study.class_names == classes]
     if not compared:
         raise two_models
     agreements = [stats.spearmanr(mine, other.curves["shuffle"].slope.value) for other in compared]

@@ -31,6 +31,11 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def _safe(name: str) -> str:
+    """One part of a path, in every file system: an identity read from a file must not lead elsewhere."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)
+
+
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The identity of the run that a resolved training configuration asks for.
 
@@ -87,7 +92,7 @@ def stream_seeds(identity: dict[str, Any]) -> dict[str, int]:
 def recipe_name(identity: dict[str, Any]) -> str:
     """`data-model-hash` of all that does not change within a study; runs of two recipes never mix."""
     recipe = {key: identity[key] for key in ("schema", "data", "model", "training")}
-    return f"{identity['data']['name']}-{identity['model']['name']}-{_digest(recipe)}"
+    return _safe(f"{identity['data']['name']}-{identity['model']['name']}-{_digest(recipe)}")
 
 
 def condition_name(identity: dict[str, Any]) -> str:
@@ -103,16 +108,15 @@ def condition_name(identity: dict[str, Any]) -> str:
         parts.append(f"reduction-{reduction['frac']!r}{matched}")
     if identity["stratified"]:
         parts.append("stratified")
-    return "_".join(parts) or "baseline"
+    return _safe("_".join(parts) or "baseline")
 
 
 def seed_name(identity: dict[str, Any]) -> str:
     """The chance of a run, such as `seed-3` or `seed-3_init-0`."""
     own = [f"{name}-{seed}" for name, seed in identity["streams"].items()]
-    return "_".join([f"seed-{identity['seed']}", *own])
+    return _safe("_".join([f"seed-{identity['seed']}", *own]))
 
 
 def run_directory(root: Path, identity: dict[str, Any]) -> Path:
     """Where the run of this identity lives: recipe / condition / seed, safe in every file system."""
-    parts = (recipe_name(identity), condition_name(identity), seed_name(identity))
-    return root.joinpath(*(re.sub(r"[^A-Za-z0-9._-]", "-", part) for part in parts))
+    return root / recipe_name(identity) / condition_name(identity) / seed_name(identity)
