@@ -1,5 +1,6 @@
 # make demo   a noise sweep and a reduction sweep on bundled data, offline, in about two minutes
 # make test   every check, as CI runs it
+# make bench  seconds and memory of the analysis of 20, 200 and 1,000 runs
 # make lint   format, lint and types alone
 PYTHON ?= python3
 VENV := .venv
@@ -31,6 +32,9 @@ lint: $(VENV)/.installed-dev
 
 test: lint
 	$(BIN)/pytest -n 2
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/analysis.py
 
 clean:
 	rm -rf $(VENV) runs report
