@@ -1,8 +1,10 @@
 """What makes two runs the same run, and the directory that follows from it.
 
-The identity holds everything that can change a result and nothing else: not where the data lies, not
-where results go, not the machine. It is brought to one normal form, so that settings without effect
-(the kind of a noise that touches nothing) do not make two runs out of one.
+The identity holds every setting that says what is computed, and nothing else: not where the data lies,
+not where results go, not the machine. Device, threads and the precision that `auto` came to change the
+result as another machine would; they are recorded, and bits are equal only where these are. The identity
+is brought to one normal form, so that settings without effect (the kind of a noise that touches nothing)
+do not make two runs out of one.
 """
 
 import hashlib
