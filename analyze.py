@@ -8,14 +8,14 @@ import hydra
 from omegaconf import DictConfig
 
 from class_sensitivity import config as configuration
-from class_sensitivity.command_line import one_sentence_errors, report_when_it_happens
+from class_sensitivity.command_line import one_sentence_errors, one_sentence_run
 
 configuration.register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="analyze")
 def main(config: DictConfig) -> None:
-    with report_when_it_happens():
+    with one_sentence_run():
         settings = configuration.checked(config, configuration.analyze_bounds)
         # Imported late: --help and a mistyped setting need none of it.
         from class_sensitivity.report import write_report

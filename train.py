@@ -2,26 +2,31 @@
 
 python train.py noise.frac=0.1 seed=1
 python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5
+python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5 status=true
 """
 
 import hydra
 from omegaconf import DictConfig
 
 from class_sensitivity import config as configuration
-from class_sensitivity.command_line import one_sentence_errors, refuse_study_without_sweep, report_when_it_happens
+from class_sensitivity.command_line import in_sweep, one_sentence_errors, one_sentence_run, refuse_study_without_sweep
+from class_sensitivity.sweep import job_of, print_status
 
 configuration.register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
-    with report_when_it_happens():
+    with one_sentence_run():
         refuse_study_without_sweep()
         settings = configuration.checked(config)
+        if settings["status"]:
+            print_status([job_of(settings)])
+            return
         # Imported late: torch takes seconds, and --help, --cfg and a mistyped setting need none of it.
         from class_sensitivity.training import train_job
 
-        train_job(settings)
+        train_job(settings, alone=not in_sweep())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -64,32 +63,25 @@ def refuse_study_without_sweep() -> None:
     """
     hydra = HydraConfig.get()
     study = hydra.runtime.choices.get("study")
-    if study and hydra.mode != RunMode.MULTIRUN:
+    if study and not in_sweep():
         raise ConfigError(f"study={study} is a sweep: add -m, as in python train.py -m study={study}.")
 
 
-@contextmanager
-def report_when_it_happens() -> Iterator[None]:
-    """Goes around one job: a run that fails says so at once, not at the end of the sweep.
+def in_sweep() -> bool:
+    """Whether this is a run of a multirun."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
-    A single run ends here, before Hydra adds its own words. In a sweep the error travels on to the
-    sweeper, which counts it and lets the other runs go on.
+
+@contextmanager
+def one_sentence_run() -> Iterator[None]:
+    """Goes around the body of a command: a single run ends here, before Hydra adds its own words.
+
+    In a sweep the error travels on to the sweeper, which tells of it and lets the other runs go on.
     """
-    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    overrides = " ".join(HydraConfig.get().overrides.task)
     try:
         yield
     except UserError as error:
-        if FULL_ERRORS:
-            raise
-        if in_sweep:
-            complain(f"{error} (run: {overrides})")
+        if FULL_ERRORS or in_sweep():
             raise
         complain(str(error))
         sys.exit(1)
-    except Exception:
-        # A defect. Hydra shows the traceback of a single run; in a sweep only the first would be seen.
-        if in_sweep:
-            traceback.print_exc()
-            complain(f"This run failed for a reason nobody foresaw: {overrides}")
-        raise

@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -12,6 +13,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.stress import NOISE_KINDS
+from class_sensitivity.threads import default_threads, parallel_runs
+
+# Our presets bear the names of the launchers they set up, and Hydra takes that for a schema of the same name.
+# Here and not in `register`, because a launcher's processes import this module and nothing else of the command.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
 
 
 @dataclass
@@ -82,20 +88,12 @@ class Training:
 
 
 @dataclass
-class Position:
-    """Where a run stands in its sweep; set by the sweeper, never by hand."""
-
-    index: int = 0
-    total: int = 0
-    started: float = 0.0
-
-
-@dataclass
 class Train:
     """The whole of `conf/train.yaml`."""
 
     runs: str = MISSING
     rerun: bool = MISSING
+    status: bool = MISSING
     seed: int = MISSING
     streams: Streams = field(default_factory=Streams)
     noise: Noise = field(default_factory=Noise)
@@ -105,7 +103,6 @@ class Train:
     model: dict[str, Any] = field(default_factory=dict)
     training: Training = field(default_factory=Training)
     study: Any = None
-    sweep: Position = field(default_factory=Position)
 
 
 @dataclass
@@ -141,9 +138,11 @@ class Analyze:
 
 
 def register() -> None:
-    """Makes the schemas known to Hydra under the names that `conf/*.yaml` build on."""
+    """Makes known to Hydra what `conf/` builds on: the schemas, and how many runs and threads fill the machine."""
     ConfigStore.instance().store(name="train_schema", node=Train)
     ConfigStore.instance().store(name="analyze_schema", node=Analyze)
+    OmegaConf.register_new_resolver("parallel_runs", parallel_runs, replace=True)
+    OmegaConf.register_new_resolver("threads", lambda asked: asked or default_threads(), replace=True)
 
 
 PRECISIONS = ("auto", "bf16-mixed", "32-true")

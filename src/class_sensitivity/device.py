@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 
 from class_sensitivity.errors import ConfigError
+from class_sensitivity.threads import default_threads
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def choose_execution(accelerator: str, precision: str, threads: int | None) -> E
     Args:
         accelerator: auto, cpu or gpu.
         precision: auto, bf16-mixed or 32-true.
-        threads: CPU threads, or None for PyTorch's own choice.
+        threads: CPU threads, or None for `threads.default_threads`.
 
     Raises:
         ConfigError: A GPU is asked for and there is none.
@@ -41,7 +42,7 @@ def choose_execution(accelerator: str, precision: str, threads: int | None) -> E
     device = _device(accelerator)
     if precision == "auto":
         precision = "bf16-mixed" if _gains_from_bf16(device.type) else "32-true"
-    return Execution(device, precision, threads or _default_threads(), _processor(device.type))
+    return Execution(device, precision, threads or default_threads(), _processor(device.type))
 
 
 def _device(accelerator: str) -> torch.device:
@@ -55,12 +56,6 @@ def _device(accelerator: str) -> torch.device:
                 "training.accelerator=gpu is not possible: PyTorch finds no GPU on this machine; use cpu or auto."
             )
     return torch.device("cpu")
-
-
-@lru_cache
-def _default_threads() -> int:
-    # Read once: a later run in the same process must not inherit what an earlier one set.
-    return torch.get_num_threads()
 
 
 @lru_cache

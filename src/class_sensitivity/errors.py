@@ -4,6 +4,7 @@
     |-- ConfigError     a setting is unknown, out of range, or does not fit the data set
     |-- DataError       the data set is missing, damaged or cannot be downloaded
     |-- RunError        a run directory cannot be written, read or trusted
+    |   `-- BusyError   another process is doing this run
     |-- ReportError     there is nothing to report on, or nowhere to put it
     |-- TrainingError   training started and cannot give a result (the loss is not finite)
     `-- SweepError      some runs of a sweep failed; each was reported when it did
@@ -27,6 +28,10 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run directory cannot be written, read or trusted."""
+
+
+class BusyError(RunError):
+    """Another process is doing this run."""
 
 
 class ReportError(UserError):

@@ -1,10 +1,14 @@
 """Run directories: writing a record so that it is whole or absent, reading it without trusting it."""
 
+import hashlib
+import io
 import json
 import math
 import os
 import shutil
 import tempfile
+import time
+import traceback
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -16,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_sensitivity.confusion import confusion_counts
-from class_sensitivity.errors import RunError
+from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.identity import SCHEMA_VERSION, run_directory
 
 RESULT = "result.json"
 ARRAYS = "arrays.npz"
+FAILURE = "failed.json"
 
 #: Bytes that must be free before a run starts; a record and its event file take a part of it.
 _LEAST_SPACE = 2**20
@@ -87,12 +92,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _replace(path: Path, write: Any) -> None:
+def _replace(path: Path, content: bytes | memoryview) -> None:
     """Writes a file so that it is there whole or not at all, also after a power cut."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
@@ -105,14 +110,26 @@ def _replace(path: Path, write: Any) -> None:
 def write(record: RunRecord, directory: Path) -> None:
     """Writes the arrays, then `result.json`, whose presence makes the run complete.
 
+    Both files carry a SHA-256 digest in `result.json`, so that a bit that flips later is seen.
+
     Raises:
         OSError: The directory cannot be written; no `result.json` is left behind.
     """
     values = asdict(record)
     values.pop("arrays")
-    text = json.dumps(_plain(values), indent=1, allow_nan=False).encode()
-    _replace(directory / ARRAYS, lambda stream: np.savez_compressed(stream, **record.arrays))  # type: ignore[arg-type]
-    _replace(directory / RESULT, lambda stream: stream.write(text))
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **record.arrays)  # type: ignore[arg-type]
+    values["arrays_sha256"] = hashlib.sha256(stream.getbuffer()).hexdigest()
+    values = _plain(values)
+    values["sha256"] = _digest(values)
+    text = json.dumps(values, indent=1, allow_nan=False).encode()
+    _replace(directory / ARRAYS, stream.getbuffer())
+    _replace(directory / RESULT, text)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    """Of the values, not of their layout: a file that was only laid out anew is still whole."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRecord:
@@ -120,7 +137,7 @@ def read(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRec
 
     Args:
         directory: The run directory.
-        arrays: Which arrays to read from `arrays.npz`. Without any a record costs a few kilobytes.
+        arrays: Which arrays to read from `arrays.npz`. Its digest is checked in any case.
 
     Raises:
         RunError: Something is missing, damaged, of another schema, or contradicts itself.
@@ -136,12 +153,14 @@ def read(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRec
         found = values.get("schema") if isinstance(values, dict) else None
         raise RunError(f"{path} has schema {found!r}; this version reads schema {SCHEMA_VERSION}")
     try:
+        if values.pop("sha256") != _digest(values):
+            raise ValueError("its digest does not match")
+        arrays_digest = values.pop("arrays_sha256")
         record = RunRecord(**values, arrays={})  # TypeError if the file brings arrays of its own
         _check(record, directory)
-    except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError) as error:
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}); remove the directory and run it again") from None
-    if arrays:
-        record.arrays.update(_read_arrays(directory / ARRAYS, record, arrays))
+    record.arrays.update(_read_arrays(directory / ARRAYS, record, arrays_digest, arrays))
     return record
 
 
@@ -172,10 +191,12 @@ def _check(record: RunRecord, directory: Path) -> None:
         raise ValueError(f"its identity belongs in {Path(*expected)}")
 
 
-def _read_arrays(path: Path, record: RunRecord, names: Collection[str]) -> dict[str, NDArray[Any]]:
+def _read_arrays(path: Path, record: RunRecord, digest: str, names: Collection[str]) -> dict[str, NDArray[Any]]:
     try:
-        # Opened here, because np.load leaves the file open when the archive in it is damaged.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError("its digest does not match")
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in names}
     except (
         OSError,
@@ -206,37 +227,61 @@ def _read_arrays(path: Path, record: RunRecord, names: Collection[str]) -> dict[
     return arrays
 
 
+def complete(directory: Path) -> RunRecord | None:
+    """The record without its arrays, or None where there is none yet.
+
+    Raises:
+        RunError: There is a record, and it cannot be trusted.
+    """
+    # A link that leads nowhere is something, too: whoever made it is to be told.
+    if not os.path.lexists(directory / RESULT):
+        return None
+    return read(directory, arrays=())
+
+
 def is_complete(directory: Path) -> bool:
-    """Whether the directory holds a record that reads back whole, without its arrays."""
+    """Whether the directory holds a record that reads back whole."""
     try:
-        read(directory, arrays=())
+        return complete(directory) is not None
     except RunError:
         return False
-    return (directory / ARRAYS).is_file()
 
 
 def find(root: Path) -> Iterator[Path]:
-    """Every run directory under `root`, complete or not, in sorted order."""
+    """Everything under `root` that stands where a run directory would, complete or not, in sorted order."""
     if root.is_dir():
-        yield from sorted(path for path in root.glob("*/*/seed-*") if path.is_dir())
+        yield from sorted(root.glob("*/*/seed-*"))
 
 
-def prepare(directory: Path, *, keep: str) -> None:
-    """Makes an empty run directory, or clears what an unfinished run left, but for its checkpoint.
+def refuse_foreign_link(directory: Path, identity: dict[str, Any]) -> None:
+    """Raises a RunError if the directory is a link to where another run belongs, which must not be touched."""
+    expected = run_directory(Path(), identity).parts
+    if directory.resolve().parts[-len(expected) :] != expected:
+        raise RunError(
+            f"The run directory {directory} is a link to {directory.resolve()}, where another run belongs; "
+            "remove the link."
+        )
+
+
+def prepare(directory: Path, identity: dict[str, Any], *, keep: Collection[str]) -> None:
+    """Makes an empty run directory, or clears what an unfinished run left.
 
     Args:
         directory: The run directory.
-        keep: Name of the checkpoint to go on from; the curves logged so far stay with it. Empty: none.
+        identity: Of the run.
+        keep: Names of files that stay. With a checkpoint among them the curves logged so far stay, too.
 
     Raises:
-        RunError: The directory cannot be made or written.
+        RunError: The directory cannot be made or written, or is a link to another run's.
     """
+    refuse_foreign_link(directory, identity)
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        resumes = any(name.endswith(".ckpt") for name in keep)
         for path in directory.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path.name != keep and not (keep and path.name.startswith("events.")):
+            elif path.name not in keep and not (resumes and path.name.startswith("events.")):
                 path.unlink()
         with tempfile.TemporaryFile(dir=directory, buffering=0) as stream:
             stream.write(bytes(_LEAST_SPACE))
@@ -245,3 +290,35 @@ def prepare(directory: Path, *, keep: str) -> None:
             f"The run directory {directory} cannot be written ({error.strerror}); "
             "free the path or choose another with runs=DIRECTORY."
         ) from None
+
+
+def write_failure(directory: Path, error: Exception) -> bool:
+    """Keeps what made a run fail in its directory, until it is tried again.
+
+    Returns:
+        Whether it could be written; a full disk may be the very reason.
+    """
+    foreseen = isinstance(error, UserError)
+    values = {
+        "reason": str(error) if foreseen else "".join(traceback.format_exception_only(error)).strip(),
+        "kind": type(error).__name__,
+        "traceback": None if foreseen else "".join(traceback.format_exception(error)),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _replace(directory / FAILURE, json.dumps(values, indent=1).encode())
+    except OSError:
+        return False
+    return True
+
+
+def read_failure(directory: Path) -> str | None:
+    """Why the last attempt at a run failed, in a sentence; None if it did not."""
+    try:
+        values = json.loads((directory / FAILURE).read_bytes())
+        return str(values["reason"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return f"{directory / FAILURE} cannot be read"

@@ -1,6 +1,5 @@
-"""What a run shows on the terminal: a bar with the time left, or one line a run in a sweep."""
+"""What a single run shows on the terminal: a bar with the time left, then a small table."""
 
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,23 +34,18 @@ class RunScreen:
     """The screen of one run; a context manager.
 
     Args:
-        position: The run's `sweep` settings: index from 0, total, and when the sweep started (s since
-            the epoch). A total of 0 means a single run.
         title: What the run is, in a few words.
+        shown: Show anything at all; a sweep tells of its runs itself.
     """
 
-    def __init__(self, position: dict[str, Any], title: str) -> None:
-        self.position, self.title = position, title
-        self.console = Console()
+    def __init__(self, title: str, *, shown: bool) -> None:
+        self.title, self.shown = title, shown
+        self.console = Console(quiet=not shown)
         self.callbacks: list[pl.Callback] = []
         self._progress: Progress | None = None
 
-    @property
-    def in_sweep(self) -> bool:
-        return bool(self.position["total"] > 0)
-
     def __enter__(self) -> Self:
-        if not self.in_sweep:
+        if self.shown:
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -72,16 +66,14 @@ class RunScreen:
 
     def skipped(self, directory: Path) -> None:
         """Says that the run was complete already."""
-        if self.in_sweep:
-            self._line("complete already")
-        else:
-            self.console.print(f"Complete already: {directory} (rerun=true does it again)", soft_wrap=True)
+        self.console.print(f"Complete already: {directory} (rerun=true does it again)", soft_wrap=True)
+
+    def damaged(self, reason: str) -> None:
+        """Says that a record is there which cannot be trusted."""
+        self.console.print(f"Damaged, so done again: {reason}", markup=False, soft_wrap=True)
 
     def finished(self, record: RunRecord, directory: Path) -> None:
-        """Sums the run up: one line in a sweep, a small table alone."""
-        if self.in_sweep:
-            self._line(f"accuracy {record.metrics['accuracy']:.2%}  {record.seconds['total']:.1f} s")
-            return
+        """Sums the run up in a small table."""
         if self._progress is not None:
             self._progress.stop()
         table = Table(show_header=False, box=None, pad_edge=False)
@@ -93,18 +85,3 @@ class RunScreen:
         table.add_row("time", f"{record.seconds['total']:.1f} s")
         table.add_row("results", str(directory))
         self.console.print(table, soft_wrap=True)
-
-    def _line(self, outcome: str) -> None:
-        index, total, started = (self.position[key] for key in ("index", "total", "started"))
-        done = index + 1
-        left = (time.time() - started) / done * (total - done)
-        text = f"[{done:>{len(str(total))}}/{total}] {self.title:<32} {outcome}"
-        if done < total:
-            text += f"  {_duration(left)} left"
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

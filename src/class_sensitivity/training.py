@@ -2,10 +2,10 @@
 
 import logging
 import os
-import pickle
 import threading
 import time
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from filelock import SoftFileLease
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
 from class_sensitivity import runs
 from class_sensitivity.classifier import Classifier
@@ -25,9 +27,10 @@ from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.device import Execution, choose_execution
 from class_sensitivity.environment import describe_environment
-from class_sensitivity.errors import RunError, UserError
+from class_sensitivity.errors import BusyError, RunError, UserError
 from class_sensitivity.figures.matrices import confusion_figure
 from class_sensitivity.identity import condition_name, identity, run_directory, stream_seeds
+from class_sensitivity.lease import MARKER, held
 from class_sensitivity.models import build_model
 from class_sensitivity.runs import RunRecord
 from class_sensitivity.screen import RunScreen
@@ -36,27 +39,66 @@ from class_sensitivity.seeding import torch_seed
 CHECKPOINT = "last.ckpt"
 
 
-def train_job(config: dict[str, Any]) -> Path:
-    """Does the run that a configuration asks for unless it is complete already.
+def train_job(config: dict[str, Any], *, alone: bool = True) -> Path:
+    """Does the run that a configuration asks for unless it is complete already or another process does it.
 
     Args:
         config: The checked configuration as plain containers.
+        alone: Show a bar and a table on the terminal; False for a run of a sweep.
 
     Returns:
         The run directory.
 
     Raises:
-        UserError: The run cannot be done; nothing that counts as a result is left.
+        BusyError: Another process does it.
+        UserError: The run cannot be done; nothing that counts as a result is left, and the reason is kept
+            in the run directory.
     """
     own = identity(config)
     directory = run_directory(Path(config["runs"]).expanduser(), own)
-    with RunScreen(config["sweep"], f"{condition_name(own)} seed {own['seed']}") as screen:
-        if not config["rerun"] and runs.is_complete(directory):
-            screen.skipped(directory)
-            return directory
-        record = train_run(config, directory, callbacks=screen.callbacks)
+    runs.refuse_foreign_link(directory, own)
+    with RunScreen(f"{condition_name(own)} seed {own['seed']}", shown=alone) as screen:
+        if not config["rerun"]:
+            try:
+                if runs.complete(directory):
+                    screen.skipped(directory)
+                    return directory
+            except RunError as error:
+                screen.damaged(str(error))
+        with _failure_kept(directory), held(directory) as lease:
+            # Between the look above and the lease another process may have done it.
+            if not config["rerun"] and runs.is_complete(directory):
+                screen.skipped(directory)
+                return directory
+            record = train_run(config, directory, callbacks=[_StopWhenTakenOver(lease), *screen.callbacks])
         screen.finished(record, directory)
     return directory
+
+
+@contextmanager
+def _failure_kept(directory: Path) -> Iterator[None]:
+    """Leaves the reason in the run directory when a run fails; a run that somebody else does has not failed."""
+    try:
+        yield
+    except BusyError:
+        raise
+    except Exception as error:
+        runs.write_failure(directory, error)
+        raise
+
+
+class _StopWhenTakenOver(pl.Callback):
+    """Stops a run whose lease another process took, as happens when this machine was asleep."""
+
+    def __init__(self, lease: SoftFileLease) -> None:
+        self.lease = lease
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.lease.compromise is not None:
+            raise BusyError(
+                f"{Path(self.lease.lock_file).parent} was taken over by another process, because this one gave no sign "
+                "of life; the other one finishes it."
+            )
 
 
 def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callback] | None = None) -> RunRecord:
@@ -86,7 +128,8 @@ def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callba
     total_steps = training["epochs"] * data.steps_per_epoch
     classifier = _classifier(config, arrays, seeds, total_steps)
     checkpoint = directory / CHECKPOINT
-    runs.prepare(directory, keep="" if config["rerun"] or not _can_be_resumed(checkpoint) else CHECKPOINT)
+    resumes = not config["rerun"] and _can_be_resumed(checkpoint)
+    runs.prepare(directory, own, keep={MARKER, CHECKPOINT} if resumes else {MARKER})
     try:
         trainer = _trainer(directory, execution, training["epochs"], callbacks or [])
         seconds = {"setup": time.perf_counter() - started}
@@ -150,12 +193,16 @@ def _interrupts_and_writers_in_one_place() -> Iterator[None]:
 
 
 def _can_be_resumed(checkpoint: Path) -> bool:
-    """Whether there is a checkpoint and it is whole; a full disk or a power cut leaves half of one."""
+    """Whether there is a checkpoint and it is whole: a full disk leaves half of one, a bad disk flips bits."""
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        # torch does not look at the checksums that it writes.
+        with zipfile.ZipFile(checkpoint) as archive:
+            if archive.testzip() is not None:
+                return False
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return bool({"state_dict", "loops", "history"} <= stored.keys())
+    except Exception:  # whatever is wrong with it, the run can begin again
         return False
-    return True
 
 
 def _data_module(
@@ -225,6 +272,7 @@ def _trainer(directory: Path, execution: Execution, epochs: int, callbacks: list
         max_epochs=epochs,
         logger=_OneFileLogger(directory, name="", version="", default_hp_metric=False),
         callbacks=[save_last, *callbacks],
+        plugins=[LightningEnvironment()],  # on a cluster, too: whoever submitted the job answers its signals
         reload_dataloaders_every_n_epochs=1,  # each epoch's order is drawn from (seed, epoch)
         num_sanity_val_steps=0,  # it would count untrained predictions into the metrics
         enable_progress_bar=False,
@@ -251,7 +299,7 @@ def _record(
     judged = [epoch for epoch in epochs if judge in epoch]
     return RunRecord(
         identity=own,
-        config={key: value for key, value in config.items() if key != "sweep"},
+        config=config,
         class_names=list(data.arrays.class_names),
         train_size=len(data.train_set.indices),
         steps=steps,

@@ -5,10 +5,13 @@ launcher is configured, so it knows nothing of processes or clusters.
 """
 
 import time
+import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -18,6 +21,19 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+if TYPE_CHECKING:
+    from class_sensitivity.sweep import Job, SweepScreen
+
+_POLL_S = 1.0
+
+#: Presets in conf/hydra/launcher/ and the packages behind them.
+_PLUGINS = {
+    "joblib": "hydra_joblib_launcher",
+    "submitit_local": "hydra_submitit_launcher",
+    "submitit_slurm": "hydra_submitit_launcher",
+    "ray": "hydra_ray_launcher",
+}
 
 
 @dataclass
@@ -46,56 +62,126 @@ class StudySweeper(Sweeper):
         self.launcher: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from class_sensitivity.errors import ConfigError
+
         self.context, self.config = hydra_context, config
+        chosen = str(config.hydra.runtime.choices.get("hydra/launcher"))
+        plugin = _PLUGINS.get(chosen)
+        if plugin is not None and find_spec(f"hydra_plugins.{plugin}") is None:
+            extra = chosen.partition("_")[0]
+            raise ConfigError(f'hydra/launcher={chosen} is not installed: pip install -e ".[{extra}]" adds it.')
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
         from class_sensitivity.errors import SweepError
+        from class_sensitivity.sweep import State, SweepScreen, look, print_status
 
         assert self.config is not None
         assert self.context is not None
-        assert self.launcher is not None
         overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(
             [f"{key}={values}" for key, values in self.params.items()] + arguments
         )
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        missing, asked = self._missing(grid)
-        complete = asked - len(missing)
-        print(f"{asked} runs: {complete} complete, running {len(missing)}", flush=True)
+        jobs = self._jobs(grid)
+        if self.config.status:
+            print_status(jobs)
+            return []
+        found = {job: look(job.directory) for job in jobs}
+        missing = [job for job in jobs if job.rerun or found[job].state != State.COMPLETE]
+        print(f"{len(jobs)} runs: {len(jobs) - len(missing)} complete, running {len(missing)}", flush=True)
+        for job in missing:
+            if found[job].state == State.DAMAGED:
+                print(f"Damaged, so done again: {found[job].detail}", flush=True)
         if not missing:
             return []
 
-        started = time.time()
-        batch = [
-            [*job, f"sweep.index={index}", f"sweep.total={len(missing)}", f"sweep.started={started}"]
-            for index, job in enumerate(missing)
-        ]
-        results = self.launcher.launch(batch, initial_job_idx=0)
-        failures = [result._return_value for result in results if isinstance(result._return_value, Exception)]
+        with SweepScreen(missing) as screen:
+            self._launch_until_ended(missing, screen)
+        failures = screen.print_failures()
         if failures:
             raise SweepError(
-                f"{len(failures)} of {len(missing)} runs failed, the first because: {failures[0]} "
-                "The same command goes on with what is not complete."
-            ) from failures[0]
-        return results
+                f"{failures} of {len(missing)} runs failed; the same command goes on with what is not complete."
+            )
+        return []
 
-    def _missing(self, grid: Sequence[Sequence[str]]) -> tuple[list[Sequence[str]], int]:
-        """The jobs to run, one for each run that is not complete, and how many runs were asked for."""
+    def _launch_until_ended(self, jobs: Sequence["Job"], screen: "SweepScreen") -> None:
+        """Runs the jobs; what other processes do is waited for, and what a killed process left is tried once more."""
+        from class_sensitivity.sweep import State, look
+
+        launched = 0
+        losses: Counter[Path] = Counter()
+        while jobs:
+            crash = self._launch(jobs, screen, launched)
+            launched += len(jobs)
+            jobs = [job for job in jobs if job.directory not in screen.ended]
+            if crash is not None:
+                states = {job: look(job.directory).state for job in jobs}
+                lost = [job for job in jobs if states[job] == State.STALE]
+                lost = lost or [job for job in jobs if states[job] != State.RUNNING]
+                losses.update(job.directory for job in lost)
+                for job in lost:
+                    if losses[job.directory] > 1:
+                        screen.failed(job, f"Its process was lost twice ({crash}).")
+                    else:
+                        screen.say(f"{job.title}: its process was lost ({type(crash).__name__}); trying once more")
+            jobs = self._free(jobs, screen)
+
+    def _free(self, jobs: Sequence["Job"], screen: "SweepScreen") -> Sequence["Job"]:
+        """Those of the jobs that nobody is doing; waits while other processes are doing all that are left."""
+        from class_sensitivity import lease
+
+        told = False
+        while jobs := [job for job in jobs if job.directory not in screen.ended]:
+            free = [job for job in jobs if (holder := lease.holder(job.directory)) is None or not holder.alive]
+            screen.tell()  # nobody holds a run that was finished this moment
+            if free := [job for job in free if job.directory not in screen.ended]:
+                return free
+            if not told:
+                screen.say(f"{len(jobs)} of the runs are being done by other processes; waiting for them")
+                told = True
+            time.sleep(_POLL_S)
+        return []
+
+    def _launch(self, jobs: Sequence["Job"], screen: "SweepScreen", first: int) -> Exception | None:
+        """Hands jobs to the launcher; what it raised if it gave up, as most do when a process of theirs is killed."""
+        from class_sensitivity.errors import BusyError, UserError
+
+        assert self.launcher is not None
+        try:
+            results = self.launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=first)
+        except Exception as error:
+            screen.tell()
+            return error
+        screen.tell()
+        for job, result in zip(jobs, results, strict=True):
+            error = result._return_value
+            if isinstance(error, Exception) and job.directory not in screen.ended and not isinstance(error, BusyError):
+                # It could leave nothing in the run directory, or this is a defect outside of the run.
+                if not isinstance(error, UserError):
+                    traceback.print_exception(error)
+                screen.failed(job, str(error))
+        return None
+
+    def _jobs(self, grid: Sequence[Sequence[str]]) -> list["Job"]:
+        """One job for each run of the grid, composed and checked."""
         from class_sensitivity.config import checked
-        from class_sensitivity.identity import identity, run_directory
-        from class_sensitivity.runs import is_complete
+        from class_sensitivity.sweep import job_of
+        from class_sensitivity.threads import default_threads
 
         assert self.config is not None
         assert self.context is not None
-        jobs: dict[Path, tuple[Sequence[str], bool]] = {}
-        for job in grid:
-            config = self.context.config_loader.load_sweep_config(self.config, list(job))
+        jobs: dict[Path, Job] = {}
+        for words in grid:
+            config = self.context.config_loader.load_sweep_config(self.config, list(words))
             with open_dict(config):
                 del config["hydra"]
             values = checked(OmegaConf.masked_copy(config, [str(key) for key in config]))
-            directory = run_directory(Path(values["runs"]).expanduser(), identity(values))
-            jobs.setdefault(directory, (job, values["rerun"]))
-        missing = [job for directory, (job, rerun) in jobs.items() if rerun or not is_complete(directory)]
-        return missing, len(jobs)
+            if values["training"]["threads"] is None:
+                # Decided here and not where the run lands: launchers hide the number of cores from their
+                # processes, and the number of threads changes the last digits of the weights.
+                words = [*words, f"training.threads={default_threads()}"]
+            job = job_of(values, words)
+            jobs.setdefault(job.directory, job)
+        return list(jobs.values())
