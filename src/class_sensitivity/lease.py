@@ -54,7 +54,7 @@ def holder(directory: Path) -> Holder | None:
         return None
     owner = _lease(directory).owner
     if owner is None:  # damaged, or being written this very moment
-        return Holder("an unknown machine", 0, silent_s, alive=silent_s < HEARTBEAT_S)
+        return Holder("an unknown machine", 0, silent_s, alive=silent_s < 2 * HEARTBEAT_S)
     # Windows has no signal that only asks.
     here = os.name == "posix" and owner.hostname == _own_name()
     alive = _exists(owner.pid) if here else silent_s < LEASE_S

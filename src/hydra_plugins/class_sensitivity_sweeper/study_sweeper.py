@@ -112,34 +112,34 @@ class StudySweeper(Sweeper):
 
         launched = 0
         losses: Counter[Path] = Counter()
-        while jobs:
-            crash = self._launch(jobs, screen, launched)
-            launched += len(jobs)
-            jobs = [job for job in jobs if job.directory not in screen.ended]
-            if crash is not None:
-                states = {job: look(job.directory).state for job in jobs}
-                lost = [job for job in jobs if states[job] == State.STALE]
-                lost = lost or [job for job in jobs if states[job] != State.RUNNING]
-                losses.update(job.directory for job in lost)
-                for job in lost:
-                    if losses[job.directory] > 1:
-                        screen.failed(job, f"Its process was lost twice ({crash}).")
-                    else:
-                        screen.say(f"{job.title}: its process was lost ({type(crash).__name__}); trying once more")
-            jobs = self._free(jobs, screen)
+        while batch := self._free(jobs, screen):
+            crash = self._launch(batch, screen, launched)
+            launched += len(batch)
+            if crash is None:
+                continue
+            states = {job: look(job.directory).state for job in batch if job.directory not in screen.ended}
+            lost = [job for job, state in states.items() if state == State.STALE]
+            # Nothing was begun: the launcher itself does not work.
+            lost = lost or [job for job, state in states.items() if state != State.RUNNING]
+            losses.update(job.directory for job in lost)
+            for job in lost:
+                if losses[job.directory] > 1:
+                    screen.failed(job, f"Its process was lost twice ({type(crash).__name__}: {crash}).")
+                else:
+                    screen.say(f"{job.title}: its process was lost ({type(crash).__name__}); trying once more")
 
     def _free(self, jobs: Sequence["Job"], screen: "SweepScreen") -> Sequence["Job"]:
         """Those of the jobs that nobody is doing; waits while other processes are doing all that are left."""
         from class_sensitivity import lease
 
         told = False
-        while jobs := [job for job in jobs if job.directory not in screen.ended]:
-            free = [job for job in jobs if (holder := lease.holder(job.directory)) is None or not holder.alive]
+        while waiting := [job for job in jobs if job.directory not in screen.ended]:
+            free = [job for job in waiting if (holder := lease.holder(job.directory)) is None or not holder.alive]
             screen.tell()  # nobody holds a run that was finished this moment
             if free := [job for job in free if job.directory not in screen.ended]:
                 return free
             if not told:
-                screen.say(f"{len(jobs)} of the runs are being done by other processes; waiting for them")
+                screen.say(f"waiting for runs that other processes are doing: {len(waiting)}")
                 told = True
             time.sleep(_POLL_S)
         return []
