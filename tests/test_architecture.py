@@ -23,10 +23,12 @@ KNOWN_TO = {
     "torchvision": ("data.sources",),
     "sklearn": ("data.sources",),
     "pytorch_lightning": ("classifier", "data.datamodule", "training", "screen"),
+    "filelock": ("lease", "training"),
+    "joblib": ("threads",),
     "torchmetrics": ("classifier",),
     "hydra": ("config", "command_line", "train.py", "analyze.py", "hydra_plugins"),
     "omegaconf": ("config", "command_line", "train.py", "analyze.py", "hydra_plugins"),
-    "rich": ("screen", "report"),
+    "rich": ("screen", "sweep", "report"),
     "matplotlib": ("figures", "report"),
     "pandas": ("study", "sensitivity", "report"),
     "xarray": ("study", "sensitivity", "report"),
@@ -42,12 +44,15 @@ MAY_KNOW = {
     "stress": {"seeding", "confusion"},
     "identity": {"seeding"},
     "runs": {"errors", "identity", "confusion"},
-    "config": {"errors", "stress"},
+    "threads": set(),
+    "lease": {"errors"},
+    "sweep": {"errors", "identity", "runs", "lease"},
+    "config": {"errors", "stress", "threads"},
     "command_line": {"errors", "config"},
     # Training
     "data": {"errors", "seeding", "stress"},
     "models": {"errors"},
-    "device": {"errors"},
+    "device": {"errors", "threads"},
     "environment": {"device"},
     "classifier": {"errors", "confusion"},
     "screen": {"runs"},
@@ -57,6 +62,7 @@ MAY_KNOW = {
         "confusion",
         "identity",
         "runs",
+        "lease",
         "data",
         "models",
         "device",
@@ -84,7 +90,7 @@ MAY_KNOW = {
 }
 
 #: Modules that may take a whole configuration apart.
-UNPACK_THE_CONFIG = {"config", "identity", "training", "report"}
+UNPACK_THE_CONFIG = {"config", "identity", "training", "report", "sweep"}
 
 
 def module_name(path: Path) -> str:
@@ -144,17 +150,17 @@ def test_a_third_party_package_is_known_to_its_rooms_alone(module):
 def test_a_room_knows_only_the_rooms_below_it(module):
     room = module.split(".")[0]
     if room == "hydra_plugins":
-        assert rooms_known(TREES[module]) <= {"errors", "config", "identity", "runs"}
+        assert rooms_known(TREES[module]) <= {"errors", "config", "threads", "lease", "sweep"}
         return
     assert room in MAY_KNOW, f"{room} is a new room: say here which rooms it may know"
     assert rooms_known(TREES[module]) - {room} <= MAY_KNOW[room]
 
 
 def test_the_commands_are_one_call_into_the_package():
-    calls = {"train.py": "training", "analyze.py": "report"}
-    for command, room in calls.items():
+    calls = {"train.py": {"training", "sweep"}, "analyze.py": {"report"}}
+    for command, rooms in calls.items():
         if command in TREES:
-            assert rooms_known(TREES[command]) == {"config", "command_line", room}
+            assert rooms_known(TREES[command]) == {"config", "command_line"} | rooms
 
 
 def test_no_room_is_reached_from_itself():
@@ -212,6 +218,9 @@ print(*sorted(loaded & set(sys.argv[1].split(","))))
             "stress",
             "identity",
             "runs",
+            "lease",
+            "sweep",
+            "threads",
         ],
         "torch,torchvision,pytorch_lightning,sklearn,hydra": [
             room for room in ("statistics", "study", "sensitivity", "claims", "figures", "report") if room in FILES

@@ -39,9 +39,7 @@ WITHOUT_EFFECT = {
     "training.test_every_epoch",
     "training.keep_checkpoint",
     "study",
-    "sweep.index",
-    "sweep.total",
-    "sweep.started",
+    "status",
 }
 
 #: A run in which every other setting has an effect.
@@ -516,33 +514,56 @@ def test_a_tree_of_runs_may_be_moved_as_a_whole(stored, tmp_path):
 # Directories
 
 
-def test_finding_runs_is_sorted_and_passes_over_anything_else(tmp_path):
+def test_finding_runs_is_sorted_and_finds_whatever_stands_in_the_place_of_one(tmp_path):
     for name in ("a/baseline/seed-2", "a/baseline/seed-10", "b/noise/seed-1_init-2", "a/baseline/notes", "a/seed-9"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "a/baseline/seed-3").write_text("no directory")
     found = [str(path.relative_to(tmp_path)) for path in runs.find(tmp_path)]
-    assert found == ["a/baseline/seed-10", "a/baseline/seed-2", "b/noise/seed-1_init-2"]
+    # The file is found as well: who reads it says that it is no run.
+    assert found == ["a/baseline/seed-10", "a/baseline/seed-2", "a/baseline/seed-3", "b/noise/seed-1_init-2"]
     assert list(runs.find(tmp_path / "absent")) == []
 
 
-def test_what_an_unfinished_run_left_is_cleared_but_its_checkpoint(tmp_path):
+def test_what_an_unfinished_run_left_is_cleared_but_its_checkpoint(plain, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").touch()
-    directory = tmp_path / "run"
+    directory = run_directory(tmp_path, identity(plain))
     (directory / "old").mkdir(parents=True)
-    for name in ("last.ckpt", "result.json", ".result.json.x", "old/events"):
+    for name in ("last.ckpt", "result.json", "failed.json", ".result.json.x", "old/events"):
         (directory / name).write_text(name)
     (directory / "link").symlink_to(outside)
-    runs.prepare(directory, keep="last.ckpt")
+    runs.prepare(directory, identity(plain), keep={"last.ckpt"})
     assert [path.name for path in directory.iterdir()] == ["last.ckpt"]
     assert (outside / "precious").exists()
 
 
-def test_a_directory_that_cannot_be_made_is_named_with_what_to_do(tmp_path):
+def test_a_directory_that_cannot_be_made_is_named_with_what_to_do(plain, tmp_path):
+    own = identity(plain)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RunError, match=r"file/run.*runs="):
-        runs.prepare(tmp_path / "file" / "run", keep="last.ckpt")
-    with pytest.raises(RunError, match=r"file.*runs="):
-        runs.prepare(tmp_path / "file", keep="last.ckpt")
+    directory = run_directory(tmp_path / "file", own)
+    with pytest.raises(RunError, match=re.escape(str(directory)) + ".*runs="):
+        runs.prepare(directory, own, keep=())
     assert (tmp_path / "file").read_text() == "in the way"
+    directory = run_directory(tmp_path, own)
+    directory.parent.mkdir(parents=True)
+    directory.write_text("in the way")
+    with pytest.raises(RunError, match=re.escape(str(directory)) + ".*runs="):
+        runs.prepare(directory, own, keep=())
+    assert directory.read_text() == "in the way"
+
+
+def test_a_link_into_the_place_of_another_run_is_refused_and_a_link_elsewhere_is_not(plain, record, stored, tmp_path):
+    own = identity(plain)
+    directory = run_directory(tmp_path, own)
+    directory.parent.mkdir(parents=True)
+    directory.symlink_to(stored)
+    with pytest.raises(RunError, match="another run belongs"):
+        runs.prepare(directory, own, keep=())
+    assert runs.is_complete(stored)
+    # A link to a disk with more space keeps the end of the path, which is what says whose place it is.
+    directory.unlink()
+    there = run_directory(tmp_path / "large disk", own)
+    there.mkdir(parents=True)
+    directory.symlink_to(there)
+    runs.prepare(directory, own, keep=())

@@ -278,12 +278,14 @@ def test_a_damaged_run_is_redone(make_config):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_settings_that_do_not_fit_are_named_and_leave_no_directory(make_config, settings, words):
+def test_settings_that_do_not_fit_are_named_and_leave_the_reason_alone(make_config, settings, words):
     config = make_config(*settings)
     with pytest.raises(ConfigError) as error:
         train_job(config)
     assert all(word in str(error.value) for word in words), error.value
-    assert not Path(config["runs"]).exists()
+    left = [path.name for path in Path(config["runs"]).rglob("*") if not path.is_dir()]
+    assert left == ["failed.json"]
+    assert runs.read_failure(directory_of(config)) == str(error.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="has a GPU")
