@@ -104,16 +104,16 @@ def run(arrays) -> tuple[Classifier, dict[str, float], Recorder]:
 
 def test_logits_are_of_the_test_set_in_its_order(run, arrays):
     classifier, logged, _ = run
-    assert classifier.test_logits.shape == (150, 3)
-    torch.testing.assert_close(classifier.test_logits, logits_of(classifier, arrays.test_images, arrays))
+    assert classifier.ledger.test_logits.shape == (150, 3)
+    torch.testing.assert_close(classifier.ledger.test_logits, logits_of(classifier, arrays.test_images, arrays))
     # The loss depends on which probability belongs to which label.
-    loss = metrics.log_loss(arrays.test_labels, classifier.test_logits.double().softmax(dim=1), labels=range(3))
+    loss = metrics.log_loss(arrays.test_labels, classifier.ledger.test_logits.double().softmax(dim=1), labels=range(3))
     assert logged["test/loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_logged_accuracy_and_recall_are_scikit_learns_on_the_logits(run, arrays):
     classifier, logged, _ = run
-    preds = classifier.test_logits.argmax(dim=1).numpy()
+    preds = classifier.ledger.test_logits.argmax(dim=1).numpy()
     assert logged["test/acc"] == pytest.approx(metrics.accuracy_score(arrays.test_labels, preds), rel=1e-6)
     expected = metrics.recall_score(arrays.test_labels, preds, average=None)
     assert [logged[f"test/recall/{name}"] for name in NAMES] == pytest.approx(expected, rel=1e-6)
@@ -121,21 +121,21 @@ def test_logged_accuracy_and_recall_are_scikit_learns_on_the_logits(run, arrays)
 
 def test_kept_confusion_is_scikit_learns_with_rows_as_the_truth(run, arrays):
     classifier, _, _ = run
-    preds = classifier.test_logits.argmax(dim=1).numpy()
+    preds = classifier.ledger.test_logits.argmax(dim=1).numpy()
     expected = metrics.confusion_matrix(arrays.test_labels, preds)
     assert not np.array_equal(expected, expected.T), "an example on which orientation cannot be seen"
-    np.testing.assert_array_equal(classifier.confusion["test"].numpy(), expected)
-    assert classifier.confusion["test"].dtype == torch.int64
+    np.testing.assert_array_equal(classifier.ledger.confusion["test"].numpy(), expected)
+    assert classifier.ledger.confusion["test"].dtype == torch.int64
 
 
 def test_validation_and_test_are_counted_apart(run):
     classifier, _, _ = run
-    assert int(classifier.confusion["val"].sum()) == 40
-    assert int(classifier.confusion["test"].sum()) == 150
+    assert int(classifier.ledger.confusion["val"].sum()) == 40
+    assert int(classifier.ledger.confusion["test"].sum()) == 150
 
 
 def test_history_holds_every_epoch_with_what_was_evaluated_after_it(run):
-    history = run[0].history
+    history = run[0].ledger.history
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     train, val, test = ({f"{split}/loss", f"{split}/acc"} for split in ("train", "val", "test"))
     assert set(history[0]) == set(history[1]) == {"epoch"} | train | val | test
@@ -151,7 +151,7 @@ def test_training_accuracy_and_loss_are_averages_over_records():
     logits = logits_of(classifier, arrays.train_images, arrays)
     expected = metrics.accuracy_score(arrays.train_labels, logits.argmax(dim=1))
     loss = metrics.log_loss(arrays.train_labels, logits.double().softmax(dim=1), labels=range(3))
-    for epoch in classifier.history:
+    for epoch in classifier.ledger.history:
         assert epoch["train/acc"] == pytest.approx(expected, rel=1e-6)
         assert epoch["train/loss"] == pytest.approx(loss, rel=1e-5)
 
@@ -162,7 +162,7 @@ def test_training_accuracy_is_against_the_labels_as_given():
     images = (np.eye(4)[labels] * 255).astype(np.uint8).reshape(300, 2, 2, 1)
     arrays = ImageArrays(images, labels, images, labels, NAMES)
     classifier, logged, _ = trained(arrays, lr=0.5, noise_kind="pair", noise_frac=1.0)
-    assert classifier.history[-1]["train/acc"] == 1
+    assert classifier.ledger.history[-1]["train/acc"] == 1
     assert logged["test/acc"] == 0
 
 

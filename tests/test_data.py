@@ -15,7 +15,7 @@ from scipy import stats
 from sklearn.datasets import load_digits
 
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.data.augment import flip_and_crop, pad
+from class_sensitivity.data.augment import _gather_by_pixel, _gather_by_variant, draw_variants, flip_and_crop, pad
 from class_sensitivity.data.datamodule import EpochLoader, StressedDataModule
 from class_sensitivity.data.sources import known_sources, load_arrays
 from class_sensitivity.errors import ConfigError, DataError
@@ -59,7 +59,7 @@ def numbers_in(module: StressedDataModule, loader: EpochLoader) -> list[int]:
     """Which records a loader gives, read back from the normalised pixels."""
     seen: list[int] = []
     for images, _ in loader:
-        pixels = (images * module.std[:, None, None] + module.mean[:, None, None]).round().long()
+        pixels = (images * module.pixels.std[:, None, None] + module.pixels.mean[:, None, None]).round().long()
         seen += (pixels[:, 0, 0, 0] + 256 * pixels[:, 1, 0, 0]).tolist()
     return seen
 
@@ -164,9 +164,8 @@ def variants_seen(indices: np.ndarray, padding: int, flip: bool, seed: int = 0) 
     Unique for a padding of 2 at most: further out, a reflected crop is a mirror image of another one.
     """
     images = random_images(int(indices.max()) + 1)
-    augmented = flip_and_crop(
-        pad(images, padding), torch.from_numpy(indices), np.random.default_rng(seed), padding=padding, flip=flip
-    )
+    variants = draw_variants(np.random.default_rng(seed), len(indices), padding=padding, flip=flip)
+    augmented = flip_and_crop(pad(images, padding), torch.from_numpy(indices), variants, padding=padding)
     assert augmented.dtype == torch.uint8
     assert augmented.shape == (len(indices), *images.shape[1:])
     size = images.shape[1]
@@ -188,6 +187,17 @@ def test_each_augmented_image_is_one_crop_of_itself(padding, flip, seed):
     indices = np.random.default_rng(seed).integers(0, 9, size=12)
     seen = variants_seen(indices, padding, flip, seed)
     assert flip or not any(flipped for _, _, flipped in seen)
+
+
+@given(padding=st.integers(0, 3), flip=st.booleans(), seed=st.integers(0, 2**32))
+def test_both_ways_to_gather_give_the_same_pixels(padding, flip, seed):
+    rng = np.random.default_rng(seed)
+    padded, indices = pad(random_images(9), padding), torch.from_numpy(rng.integers(0, 9, size=25))
+    variants = draw_variants(rng, 25, padding=padding, flip=flip)
+    by_variant, by_pixel = (
+        gather(padded, indices, variants, padding) for gather in (_gather_by_variant, _gather_by_pixel)
+    )
+    assert torch.equal(by_variant, by_pixel)
 
 
 @pytest.mark.parametrize(("padding", "flip"), [(1, True), (2, False), (0, True)])
@@ -295,8 +305,8 @@ def test_a_constant_channel_does_not_divide_by_0():
 def test_statistics_of_cifar10_are_the_published_ones(cifar10):
     # The values every CIFAR-10 recipe carries, as shares of 255; one number a channel.
     module = data_module(cifar10, reduction_frac=0.99)
-    np.testing.assert_allclose(module.mean / 255, [0.4914, 0.4822, 0.4465], atol=5e-5)
-    np.testing.assert_allclose(module.std / 255, [0.2470, 0.2435, 0.2616], atol=5e-5)
+    np.testing.assert_allclose(module.pixels.mean / 255, [0.4914, 0.4822, 0.4465], atol=5e-5)
+    np.testing.assert_allclose(module.pixels.std / 255, [0.2470, 0.2435, 0.2616], atol=5e-5)
 
 
 def test_an_epoch_visits_each_kept_record_once_with_its_given_label():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from filelock import SoftFileLease, Timeout
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from class_sensitivity.errors import BusyError, RunError
 
@@ -57,7 +57,8 @@ def holder(directory: Path) -> Holder | None:
         return Holder("an unknown machine", 0, silent_s, alive=silent_s < 2 * HEARTBEAT_S)
     # Windows has no signal that only asks.
     here = os.name == "posix" and owner.hostname == _own_name()
-    alive = _exists(owner.pid) if here else silent_s < LEASE_S
+    # A number of a process may be given out again, as after a restart of a container; silence shows that.
+    alive = silent_s < LEASE_S and (not here or _exists(owner.pid))
     # What follows a question mark tells the containers of one machine apart.
     return Holder(owner.hostname.split("?")[0], owner.pid, silent_s, alive)
 
@@ -75,7 +76,7 @@ def held(directory: Path) -> Iterator[SoftFileLease]:
 
     Raises:
         BusyError: A living process holds it.
-        RunError: The directory cannot be made or written.
+        RunError: The directory cannot be made or written, or the marker is damaged so that it never ends.
     """
     lease = _lease(directory)
     try:
@@ -90,8 +91,13 @@ def held(directory: Path) -> Iterator[SoftFileLease]:
                     "wait for it or stop it."
                 ) from None
             lease.acquire(timeout=LEASE_S + HEARTBEAT_S, poll_interval=1.0)
-    except Timeout:
-        raise BusyError(f"{directory} is being done by {holder(directory)}; wait for it or stop it.") from None
+    except (Timeout, LeaseSettingsMismatch):
+        present = holder(directory)
+        if present is not None and not present.alive:
+            raise RunError(
+                f"{directory / MARKER} cannot be taken over, although {present} is gone; remove it."
+            ) from None
+        raise BusyError(f"{directory} is being done by {present}; wait for it or stop it.") from None
     except OSError as error:
         raise RunError(
             f"The run directory {directory} cannot be written ({error.strerror}); "

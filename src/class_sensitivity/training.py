@@ -31,6 +31,7 @@ from class_sensitivity.errors import BusyError, RunError, UserError
 from class_sensitivity.figures.matrices import confusion_figure
 from class_sensitivity.identity import condition_name, identity, run_directory, stream_seeds
 from class_sensitivity.lease import MARKER, held
+from class_sensitivity.ledger import Ledger
 from class_sensitivity.models import build_model
 from class_sensitivity.runs import RunRecord
 from class_sensitivity.screen import RunScreen
@@ -148,8 +149,9 @@ def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callba
         seconds["test"] = time.perf_counter() - begun
 
         begun = time.perf_counter()
-        record = _record(config, own, data, classifier, trainer.global_step, execution, seconds)
-        _log_summary(trainer, record)
+        record = _record(config, own, data, classifier.ledger, trainer.global_step, execution, seconds)
+        assert isinstance(trainer.logger, TensorBoardLogger)
+        _log_summary(trainer.logger, record)
         seconds["tensorboard"] = time.perf_counter() - begun
         seconds["total"] = time.perf_counter() - started
         runs.write(record, directory)
@@ -285,16 +287,15 @@ def _record(
     config: dict[str, Any],
     own: dict[str, Any],
     data: StressedDataModule,
-    classifier: Classifier,
+    ledger: Ledger,
     steps: int,
     execution: Execution,
     seconds: dict[str, float],
 ) -> RunRecord:
-    assert classifier.test_logits is not None
-    counts = classifier.confusion["test"].numpy()
-    epochs = [dict(epoch) for epoch in classifier.history]
-    test = {key: float(value) for key, value in classifier.trainer.callback_metrics.items() if "recall" not in key}
-    epochs[-1] |= {key: value for key, value in test.items() if key.startswith("test/")}
+    assert ledger.test_logits is not None
+    counts = ledger.confusion["test"].numpy()
+    epochs = [dict(epoch) for epoch in ledger.history]
+    epochs[-1] |= {key: value for key, value in ledger.latest.items() if key.startswith("test/")}
     judge = "val/acc" if len(data.validation_indices) else "test/acc"
     judged = [epoch for epoch in epochs if judge in epoch]
     return RunRecord(
@@ -323,9 +324,9 @@ def _record(
         seconds=seconds,
         environment=describe_environment(execution),
         arrays={
-            "test_probabilities": classifier.test_logits.softmax(dim=1).numpy().astype(np.float16),
+            "test_probabilities": ledger.test_logits.softmax(dim=1).numpy().astype(np.float16),
             # float16 makes ties, so the predicted class is stored beside the probabilities.
-            "test_preds": classifier.test_logits.argmax(dim=1).numpy().astype(np.int32),
+            "test_preds": ledger.test_logits.argmax(dim=1).numpy().astype(np.int32),
             "test_labels": data.arrays.test_labels.astype(np.int32),
             "train_indices": data.train_set.indices.astype(np.int32),
             "train_labels": data.train_set.labels.astype(np.int32),
@@ -334,10 +335,8 @@ def _record(
     )
 
 
-def _log_summary(trainer: pl.Trainer, record: RunRecord) -> None:
+def _log_summary(logger: TensorBoardLogger, record: RunRecord) -> None:
     """The confusion matrix as a picture, and the run's hyper-parameters with what they led to."""
-    logger = trainer.logger
-    assert isinstance(logger, TensorBoardLogger)
     title = f"{condition_name(record.identity)}, seed {record.identity['seed']}: {record.metrics['accuracy']:.1%}"
     figure = confusion_figure(record.counts, record.class_names, title)
     logger.experiment.add_figure("test/confusion", figure, global_step=record.steps)

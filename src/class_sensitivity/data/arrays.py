@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one is equal to itself alone: comparing pixels is nobody's wish
 class ImageArrays:
     """Images and labels of a data set; shared between runs, so nothing writes into them.
 

@@ -17,32 +17,50 @@ def pad(images: torch.Tensor, padding: int) -> torch.Tensor:
     return torch.cat(chunks).permute(0, 2, 3, 1).contiguous()
 
 
-def flip_and_crop(
-    padded: torch.Tensor, indices: torch.Tensor, rng: np.random.Generator, *, padding: int, flip: bool
-) -> torch.Tensor:
-    """Gathers images, each with a crop and a flip of its own.
+def draw_variants(rng: np.random.Generator, number: int, *, padding: int, flip: bool) -> torch.Tensor:
+    """Draws how each of a number of images is augmented.
 
-    Images that share an offset and a flip are gathered together: (2 * padding + 1)^2 * 2 strided
-    copies for a chunk cost far less than one copy or one index map an image.
+    Args:
+        rng: The augmentation stream.
+        number: n, how many images.
+        padding: Pixels by which images are padded.
+        flip: Mirror each left to right with probability 1/2.
+
+    Returns:
+        (n,) int64; one number says it all: row offset, column offset, flipped or not.
+    """
+    offsets = 2 * padding + 1
+    return torch.from_numpy(rng.integers(0, offsets * offsets * (2 if flip else 1), size=number))
+
+
+def flip_and_crop(padded: torch.Tensor, indices: torch.Tensor, variants: torch.Tensor, *, padding: int) -> torch.Tensor:
+    """Gathers images, each with a crop and a flip of its own.
 
     Args:
         padded: (N, H + 2 * padding, W + 2 * padding, C) uint8.
         indices: (n,) int64, which images.
-        rng: The augmentation stream, at a step of its own for this chunk.
+        variants: (n,) int64 from `draw_variants`, on the same device.
         padding: Pixels by which the images were padded.
-        flip: Mirror each image left to right with probability 1/2.
 
     Returns:
         (n, H, W, C) uint8, in the order of `indices`.
     """
+    gather = _gather_by_variant if padded.device.type == "cpu" else _gather_by_pixel
+    return gather(padded, indices, variants, padding)
+
+
+def _gather_by_variant(
+    padded: torch.Tensor, indices: torch.Tensor, variants: torch.Tensor, padding: int
+) -> torch.Tensor:
+    """Images that share an offset and a flip together: (2 * padding + 1)^2 * 2 strided copies for a chunk.
+
+    On a CPU they cost far less than one copy or one index map an image.
+    """
     offsets = 2 * padding + 1
     height, width = padded.shape[1] - 2 * padding, padded.shape[2] - 2 * padding
-    # One number says it all: row offset, column offset, flipped or not.
-    variant = torch.from_numpy(rng.integers(0, offsets * offsets * (2 if flip else 1), size=len(indices)))
-    variant = variant.to(padded.device)
     images = padded.new_empty((len(indices), height, width, padded.shape[3]))
-    order = variant.argsort(stable=True)
-    bounds = variant.bincount(minlength=offsets * offsets * 2).cumsum(0).tolist()
+    order = variants.argsort(stable=True)
+    bounds = variants.bincount(minlength=offsets * offsets * 2).cumsum(0).tolist()
     for number, (start, stop) in enumerate(zip([0, *bounds], bounds, strict=False)):
         if start == stop:
             continue
@@ -52,3 +70,14 @@ def flip_and_crop(
         crop = padded[indices[members], top : top + height, left : left + width]
         images[members] = crop.flip(2) if flipped else crop
     return images
+
+
+def _gather_by_pixel(padded: torch.Tensor, indices: torch.Tensor, variants: torch.Tensor, padding: int) -> torch.Tensor:
+    """All at once by an index of every pixel: one kernel, and nothing that a GPU would have to wait for."""
+    offsets = 2 * padding + 1
+    height, width = padded.shape[1] - 2 * padding, padded.shape[2] - 2 * padding
+    flipped, offset = variants // (offsets * offsets), variants % (offsets * offsets)
+    rows = (offset // offsets)[:, None] + torch.arange(height, device=padded.device)
+    across = torch.arange(width, device=padded.device)
+    columns = (offset % offsets)[:, None] + torch.where(flipped[:, None] > 0, width - 1 - across, across)
+    return padded[indices[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -1,13 +1,15 @@
 """A LightningDataModule over images in memory: stress, order, augmentation, without workers."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.data.augment import flip_and_crop, pad
+from class_sensitivity.data.augment import draw_variants, flip_and_crop, pad
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.seeding import generator
 from class_sensitivity.stress import TrainSet, stressed_train_set
@@ -24,9 +26,10 @@ class EpochLoader:
 
     Args:
         images: (N, H, W, C) uint8, padded by `padding`.
-        labels: (N,) int64.
+        labels: (n,) int64, of each record.
+        order: Positions of records in the order in which they are visited.
+        records: (n,) int64, which image is each record's; None: the first n in their order.
         split: `train`, `val` or `test`, for whoever is handed the loader.
-        order: (n,) positions in the order in which they are visited.
         steps: Batches to cut `order` into; their sizes differ by one at most, so that no batch is
             tiny and no record is left out.
         mean: (C,) subtracted from pixel values in [0, 255].
@@ -42,6 +45,7 @@ class EpochLoader:
         labels: torch.Tensor,
         order: torch.Tensor,
         *,
+        records: torch.Tensor | None = None,
         split: str,
         steps: int,
         mean: torch.Tensor,
@@ -50,7 +54,7 @@ class EpochLoader:
         padding: int = 0,
         flip: bool = False,
     ) -> None:
-        self.images, self.labels = images, labels
+        self.images, self.labels, self.records = images, labels, records
         self.order, self.split, self.steps = order, split, steps
         self.mean, self.scale = mean, 1 / std
         self.augmentation, self.padding, self.flip = augmentation, padding, flip
@@ -58,22 +62,54 @@ class EpochLoader:
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[Batch]:
-        rng = None if self.augmentation is None else generator(self.augmentation[0], "augment", self.augmentation[1])
-        batches = self.order.tensor_split(self.steps)
+    def chunks(self) -> Iterator["Chunk"]:
+        """What the epoch visits, some batches at a time; drawn at once, so that no device waits for a draw."""
+        variants = torch.zeros(0, dtype=torch.int64)
+        if self.augmentation is not None:
+            rng = generator(self.augmentation[0], "augment", self.augmentation[1])
+            variants = draw_variants(rng, len(self.order), padding=self.padding, flip=self.flip).to(self.images.device)
+        labels = self.labels[self.order]
+        images = self.order if self.records is None else self.records[self.order]
+        sizes = [len(batch) for batch in self.order.tensor_split(self.steps)]
+        start = 0
         for first in range(0, self.steps, _BATCHES_PER_CHUNK):
-            chunk = batches[first : first + _BATCHES_PER_CHUNK]
-            positions = torch.cat(chunk)
-            if rng is None:
-                images = self.images[positions]
-            else:
-                images = flip_and_crop(self.images, positions, rng, padding=self.padding, flip=self.flip)
-            sizes = [len(batch) for batch in chunk]
-            for pixels, labels in zip(
-                torch.split(images, sizes), torch.split(self.labels[positions], sizes), strict=True
-            ):
-                # A permuted NHWC tensor is an NCHW tensor in channels_last layout, without a copy.
-                yield ((pixels.float() - self.mean) * self.scale).permute(0, 3, 1, 2), labels
+            chunk = sizes[first : first + _BATCHES_PER_CHUNK]
+            part = slice(start, start + sum(chunk))
+            yield Chunk(chunk, images[part], labels[part], variants[part])
+            start = part.stop
+
+    def gather(self, images: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:
+        """(n, H, W, C) uint8 images by number, augmented if there are variants."""
+        if len(variants) == 0:
+            return self.images[images]
+        return flip_and_crop(self.images, images, variants, padding=self.padding)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(..., H, W, C) uint8 to (..., C, H, W) float32: a permuted NHWC tensor is in channels_last layout."""
+        return ((pixels.float() - self.mean) * self.scale).movedim(-1, -3)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for chunk in self.chunks():
+            pixels = torch.split(self.gather(chunk.images, chunk.variants), chunk.sizes)
+            for batch, labels in zip(pixels, torch.split(chunk.labels, chunk.sizes), strict=True):
+                yield self.normalise(batch), labels
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive batches of an epoch.
+
+    Attributes:
+        sizes: Records in each batch; n in all.
+        images: (n,) int64, which images.
+        labels: (n,) int64.
+        variants: (n,) int64, how each is augmented; empty for not at all.
+    """
+
+    sizes: list[int]
+    images: torch.Tensor
+    labels: torch.Tensor
+    variants: torch.Tensor
 
 
 class StressedDataModule(pl.LightningDataModule):
@@ -190,25 +226,16 @@ class StressedDataModule(pl.LightningDataModule):
         return TrainSet(trainable[train_set.indices], train_set.labels, train_set.touched, train_set.audit)
 
     def setup(self, stage: str | None = None) -> None:
-        """Moves the data to the device, once."""
-        if hasattr(self, "train_images"):
+        """Moves the data to the device, once; runs on the same data share what does not differ."""
+        if hasattr(self, "pixels"):
             return
-        train_images = torch.from_numpy(self.arrays.train_images)
-        # Statistics of the whole training set, not of what a reduction leaves: they belong to the
-        # data set's normal form, so that a condition differs from the baseline in its stress alone.
-        self.mean, self.std = (t.to(self.device) for t in _channel_statistics(train_images))
-        # A reduced run needs only its own records, augmented or not.
-        kept = torch.from_numpy(self.train_set.indices)
-        self.train_images = pad(train_images[kept], self.crop_padding).to(self.device)
+        self.pixels = _resident(self.arrays, self.device, self.crop_padding)
+        self.records = torch.from_numpy(self.train_set.indices).to(self.device)
         self.train_labels = torch.from_numpy(self.train_set.labels).to(self.device)
         held_out = torch.from_numpy(self.validation_indices)
         self.validation = (
-            train_images[held_out].to(self.device),
-            torch.from_numpy(self.arrays.train_labels[self.validation_indices]).to(self.device),
-        )
-        self.test = (
-            torch.from_numpy(self.arrays.test_images).to(self.device),
-            torch.from_numpy(self.arrays.test_labels).to(self.device),
+            torch.from_numpy(self.arrays.train_images)[held_out].to(self.device),
+            torch.from_numpy(self.arrays.train_labels)[held_out].to(self.device),
         )
 
     def train_dataloader(self) -> EpochLoader:
@@ -216,13 +243,14 @@ class StressedDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         epoch = self.trainer.current_epoch
         return EpochLoader(
-            self.train_images,
+            self.pixels.train_images,
             self.train_labels,
             self._order(epoch).to(self.device),
+            records=self.records,
             split="train",
             steps=self.steps_per_epoch,
-            mean=self.mean,
-            std=self.std,
+            mean=self.pixels.mean,
+            std=self.pixels.std,
             augmentation=(self.seeds["augment"], epoch) if self.flip or self.crop_padding else None,
             padding=self.crop_padding,
             flip=self.flip,
@@ -247,12 +275,45 @@ class StressedDataModule(pl.LightningDataModule):
         return loaders
 
     def test_dataloader(self) -> EpochLoader:
-        return self._evaluation("test", *self.test)
+        return self._evaluation("test", self.pixels.test_images, self.pixels.test_labels)
 
     def _evaluation(self, split: str, images: torch.Tensor, labels: torch.Tensor) -> EpochLoader:
         order = torch.arange(len(images), device=self.device)
         steps = -(-len(images) // _EVALUATION_BATCH)
-        return EpochLoader(images, labels, order, split=split, steps=steps, mean=self.mean, std=self.std)
+        return EpochLoader(images, labels, order, split=split, steps=steps, mean=self.pixels.mean, std=self.pixels.std)
+
+
+@dataclass(frozen=True)
+class _Resident:
+    """What all runs on a data set share, on the device.
+
+    Attributes:
+        train_images: (N, H + 2p, W + 2p, C) uint8, padded.
+        test_images: (n, H, W, C) uint8.
+        test_labels: (n,) int64.
+        mean: (C,) float32 of the whole training set, not of what a reduction leaves: it belongs to the data set's
+            normal form, so that a condition differs from the baseline in its stress alone.
+        std: (C,) float32, likewise.
+    """
+
+    train_images: torch.Tensor
+    test_images: torch.Tensor
+    test_labels: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+
+@lru_cache(maxsize=1)
+def _resident(arrays: ImageArrays, device: torch.device, padding: int) -> _Resident:
+    train_images = torch.from_numpy(arrays.train_images)
+    mean, std = _channel_statistics(train_images)
+    return _Resident(
+        pad(train_images, padding).to(device),
+        torch.from_numpy(arrays.test_images).to(device),
+        torch.from_numpy(arrays.test_labels).to(device),
+        mean.to(device),
+        std.to(device),
+    )
 
 
 def _channel_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

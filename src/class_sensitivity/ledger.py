@@ -1,0 +1,131 @@
+"""What is counted while one run trains and is evaluated: loss, accuracy, recall, confusion, epoch by epoch."""
+
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassRecall
+
+from class_sensitivity.errors import TrainingError
+
+#: The sets a run is evaluated on.
+SPLITS = ("val", "test")
+
+
+class Ledger(nn.Module):
+    """The counts of one run; a module, so that they live where the network does.
+
+    Args:
+        class_names: The K names, for the log keys.
+        lr: The peak learning rate, for the sentence that says that training diverged.
+
+    Attributes:
+        history: Metrics of every finished epoch, oldest first.
+        confusion: Split -> (K, K) counts of the latest evaluation, [true, predicted].
+        latest: Loss and accuracy of the latest evaluation, by log key.
+        test_logits: (n_test, K) float32 of the latest test, on the CPU.
+    """
+
+    def __init__(self, class_names: tuple[str, ...], lr: float) -> None:
+        super().__init__()
+        self.class_names, self.lr = class_names, lr
+        self.evaluations = nn.ModuleDict({split: _Evaluation(len(class_names)) for split in SPLITS})
+        self.history: list[dict[str, float]] = []
+        self.confusion: dict[str, torch.Tensor] = {}
+        self.latest: dict[str, float] = {}
+        self.test_logits: torch.Tensor | None = None
+
+    # Training
+
+    def begin_epoch(self, device: torch.device) -> None:
+        """Starts to count an epoch; what was evaluated before it does not belong to it."""
+        self.latest = {}
+        # Summed on the device and read once an epoch: reading each step would make a GPU wait.
+        self._loss_sum = torch.zeros((), device=device)
+        self._right = torch.zeros((), device=device, dtype=torch.int64)
+        self._seen = 0
+
+    @torch.no_grad()
+    def count(self, loss: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> None:
+        """Counts a training batch: its mean loss, (B, K) logits and (B,) labels as given."""
+        self._loss_sum += loss.detach() * len(target)
+        self._right += (logits.argmax(1) == target).sum()
+        self._seen += len(target)
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Closes epoch number `epoch`, from 0, in the history; its training metrics by log key.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        loss = self._loss_sum.item() / self._seen
+        if not torch.isfinite(self._loss_sum):
+            raise TrainingError(
+                f"Training diverged in epoch {epoch + 1}: the loss is {loss}; lower training.lr={self.lr}."
+            )
+        # Against the labels as given: with noise, a high value means that lies are learnt by heart.
+        values = {"train/loss": loss, "train/acc": self._right.item() / self._seen}
+        self.history.append({"epoch": epoch + 1, **self.latest, **values})
+        return values
+
+    # Evaluation
+
+    def begin_evaluation(self) -> None:
+        """Forgets the latest evaluation, which must not pass for this one."""
+        self.latest = {}
+        self._test_batches: list[torch.Tensor] = []
+
+    def evaluate(self, split: str, logits: torch.Tensor, target: torch.Tensor) -> None:
+        """Counts a batch of an evaluation: (B, K) float32 logits and (B,) labels."""
+        metrics = self._metrics(split)
+        metrics.classes.update(logits, target)
+        metrics.loss.update(functional.cross_entropy(logits, target), len(target))
+        if split == "test":
+            self._test_batches.append(logits)
+
+    def end_evaluation(self) -> dict[str, float]:
+        """Closes the evaluation of every split that was counted; its metrics by log key."""
+        logged: dict[str, float] = {}
+        for split in SPLITS:
+            metrics = self._metrics(split)
+            if metrics.loss.update_count == 0:
+                continue
+            values = metrics.classes.compute()
+            # A matrix is no scalar: it is kept here and drawn by whoever holds the logger.
+            self.confusion[split] = values["confusion"].cpu()
+            self.latest |= {f"{split}/loss": metrics.loss.compute().item(), f"{split}/acc": values["acc"].item()}
+            tested = self.confusion[split].sum(dim=1) > 0
+            recalls = zip(self.class_names, values["recall"].tolist(), tested.tolist(), strict=True)
+            # torchmetrics gives 0 to a class without images, which was never tested.
+            logged |= {f"{split}/recall/{name}": recall for name, recall, seen in recalls if seen}
+            metrics.reset()
+        if self._test_batches:
+            self.test_logits = torch.cat(self._test_batches).cpu()
+        return self.latest | logged
+
+    def _metrics(self, split: str) -> "_Evaluation":
+        return cast(_Evaluation, self.evaluations[split])
+
+
+class _Evaluation(nn.Module):
+    """The metrics of one split."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        # validate_args would look at every value of every batch, and make a GPU wait for it.
+        settings: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+        self.classes = MetricCollection(
+            {
+                "acc": MulticlassAccuracy(average="micro", **settings),
+                "recall": MulticlassRecall(average="none", **settings),
+                "confusion": MulticlassConfusionMatrix(**settings),
+            }
+        )
+        # A loss that is not a number is to be seen, not left out with a warning.
+        self.loss = MeanMetric(nan_strategy="disable")
+
+    def reset(self) -> None:
+        self.classes.reset()
+        self.loss.reset()
