@@ -10,7 +10,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.nn import functional
 
-from class_sensitivity.ledger import Ledger
+from class_sensitivity.ledger import EpochSums, Ledger
 
 
 class Classifier(pl.LightningModule):
@@ -65,17 +65,19 @@ class Classifier(pl.LightningModule):
     # Training
 
     def on_train_epoch_start(self) -> None:
-        self.ledger.begin_epoch(self.device)
+        self.sums = EpochSums(self.device)
+        self.ledger.begin_epoch()
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         images, target = batch
         logits = self(images)
         loss = functional.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
-        self.ledger.count(loss, logits, target)
+        self.sums.count(loss, logits, target)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict(self.ledger.end_epoch(self.current_epoch))
+        ((loss, right),) = self.sums.read()
+        self.log_dict(self.ledger.end_epoch(self.current_epoch, loss, right, self.sums.seen))
 
     # Evaluation
 

@@ -109,6 +109,15 @@ def held(directory: Path) -> Iterator[SoftFileLease]:
         lease.release()
 
 
+def refuse_if_lost(lease: SoftFileLease) -> None:
+    """Raises a BusyError if another process took the lease over, as happens when this machine was asleep."""
+    if lease.compromise is not None:
+        raise BusyError(
+            f"{Path(lease.lock_file).parent} was taken over by another process, because this one gave no sign of "
+            "life; the other one finishes it."
+        )
+
+
 def _lease(directory: Path) -> SoftFileLease:
     return SoftFileLease(
         directory / MARKER,

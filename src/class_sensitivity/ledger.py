@@ -1,5 +1,6 @@
 """What is counted while one run trains and is evaluated: loss, accuracy, recall, confusion, epoch by epoch."""
 
+import math
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,34 @@ from class_sensitivity.errors import TrainingError
 
 #: The sets a run is evaluated on.
 SPLITS = ("val", "test")
+
+
+class EpochSums:
+    """Loss and right predictions summed over an epoch, of one run or of several side by side.
+
+    Summed on the device and read once an epoch: reading each step would make a GPU wait.
+
+    Args:
+        device: Where the losses are.
+        shape: () for one run, (M,) for M.
+    """
+
+    def __init__(self, device: torch.device, shape: tuple[int, ...] = ()) -> None:
+        self.loss = torch.zeros(shape, device=device)
+        self.right = torch.zeros(shape, device=device, dtype=torch.int64)
+        self.seen = 0
+
+    @torch.no_grad()
+    def count(self, loss: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> None:
+        """Counts a batch: its mean loss of this shape, (*shape, B, K) logits, (*shape, B) labels as given."""
+        size = target.shape[-1]
+        self.loss += loss.detach() * size
+        self.right += (logits.argmax(-1) == target).sum(-1)
+        self.seen += size
+
+    def read(self) -> list[tuple[float, int]]:
+        """(summed loss, right predictions) of each run."""
+        return list(zip(self.loss.reshape(-1).tolist(), self.right.reshape(-1).tolist(), strict=True))
 
 
 class Ledger(nn.Module):
@@ -39,34 +68,32 @@ class Ledger(nn.Module):
 
     # Training
 
-    def begin_epoch(self, device: torch.device) -> None:
-        """Starts to count an epoch; what was evaluated before it does not belong to it."""
+    def begin_epoch(self) -> None:
+        """What was evaluated before an epoch does not belong to it."""
         self.latest = {}
-        # Summed on the device and read once an epoch: reading each step would make a GPU wait.
-        self._loss_sum = torch.zeros((), device=device)
-        self._right = torch.zeros((), device=device, dtype=torch.int64)
-        self._seen = 0
 
-    @torch.no_grad()
-    def count(self, loss: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> None:
-        """Counts a training batch: its mean loss, (B, K) logits and (B,) labels as given."""
-        self._loss_sum += loss.detach() * len(target)
-        self._right += (logits.argmax(1) == target).sum()
-        self._seen += len(target)
+    def end_epoch(self, epoch: int, loss_sum: float, right: int, seen: int) -> dict[str, float]:
+        """Closes an epoch in the history.
 
-    def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Closes epoch number `epoch`, from 0, in the history; its training metrics by log key.
+        Args:
+            epoch: Its number, from 0.
+            loss_sum: The losses of all visits, summed.
+            right: Visits predicted as labelled. The labels are those given: with noise, a high share means that
+                lies are learnt by heart.
+            seen: Visits.
+
+        Returns:
+            Training loss and accuracy by log key.
 
         Raises:
             TrainingError: The loss is not finite.
         """
-        loss = self._loss_sum.item() / self._seen
-        if not torch.isfinite(self._loss_sum):
+        loss = loss_sum / seen
+        if not math.isfinite(loss_sum):
             raise TrainingError(
                 f"Training diverged in epoch {epoch + 1}: the loss is {loss}; lower training.lr={self.lr}."
             )
-        # Against the labels as given: with noise, a high value means that lies are learnt by heart.
-        values = {"train/loss": loss, "train/acc": self._right.item() / self._seen}
+        values = {"train/loss": loss, "train/acc": right / seen}
         self.history.append({"epoch": epoch + 1, **self.latest, **values})
         return values
 

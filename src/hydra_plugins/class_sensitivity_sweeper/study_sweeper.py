@@ -76,7 +76,7 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from class_sensitivity.errors import SweepError
-        from class_sensitivity.sweep import State, SweepScreen, look, print_status
+        from class_sensitivity.sweep import State, SweepScreen, look, print_status, tidy
 
         assert self.config is not None
         assert self.context is not None
@@ -89,6 +89,9 @@ class StudySweeper(Sweeper):
             print_status(jobs)
             return []
         found = {job: look(job.directory) for job in jobs}
+        for job in jobs:
+            if found[job].state == State.COMPLETE:
+                tidy(job.directory)
         missing = [job for job in jobs if job.rerun or found[job].state != State.COMPLETE]
         print(f"{len(jobs)} runs: {len(jobs) - len(missing)} complete, running {len(missing)}", flush=True)
         for job in missing:
