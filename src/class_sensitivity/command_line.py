@@ -43,10 +43,13 @@ def one_sentence_errors(schema: type = Train) -> Iterator[None]:
         complain(explain(error, schema))
         sys.exit(1)
     except ValueError as error:
-        # The one mistake that Hydra reports as a plain ValueError: model=null.
-        if not str(error).startswith("Config group override"):
+        # The two mistakes that Hydra reports as a plain ValueError: model=null, and -m with --cfg.
+        if str(error).startswith("Config group override"):
+            complain(f"A config group cannot be null: {error}")
+        elif str(error).startswith("Only one of --run"):
+            complain("-m, --cfg and --info do not go together: leave -m out to see the settings.")
+        else:
             raise
-        complain(f"A config group cannot be null: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
         complain("Interrupted; the same command goes on with what is not complete.")

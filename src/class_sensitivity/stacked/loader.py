@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 import pytorch_lightning as pl
 import torch
 
-from class_sensitivity.data.datamodule import Batch, EpochLoader, StressedDataModule
+from class_sensitivity.data.datamodule import Batch, Chunk, EpochLoader, StressedDataModule
 
 
 class StackedLoader:
     """Batch by batch what each member would see alone: (M, B, C, H, W) images, (M, B) labels.
 
     Args:
-        loaders: One for each of the M members, over the same images and with batches of the same sizes.
+        loaders: One for each of the M members, with batches of the same sizes.
     """
 
     def __init__(self, loaders: Sequence[EpochLoader]) -> None:
@@ -22,16 +22,22 @@ class StackedLoader:
         return len(self.loaders[0])
 
     def __iter__(self) -> Iterator[Batch]:
-        first, members = self.loaders[0], len(self.loaders)
         for chunks in zip(*(loader.chunks() for loader in self.loaders), strict=True):
-            images = torch.cat([chunk.images for chunk in chunks])
-            variants = torch.cat([chunk.variants for chunk in chunks])
-            pixels = first.gather(images, variants)
-            pixels = pixels.view(members, -1, *pixels.shape[1:])
+            pixels, sizes = self._gather(chunks), chunks[0].sizes
             labels = torch.stack([chunk.labels for chunk in chunks])
-            sizes = chunks[0].sizes
             for batch, target in zip(torch.split(pixels, sizes, dim=1), torch.split(labels, sizes, dim=1), strict=True):
-                yield first.normalise(batch), target
+                yield self.loaders[0].normalise(batch), target
+
+    def _gather(self, chunks: Sequence[Chunk]) -> torch.Tensor:
+        """(M, n, H, W, C) uint8: at once where members look at the same images, as they do in training."""
+        first = self.loaders[0]
+        if any(loader.images is not first.images for loader in self.loaders):
+            each = zip(self.loaders, chunks, strict=True)
+            return torch.stack([loader.gather(chunk.images, chunk.variants) for loader, chunk in each])
+        pixels = first.gather(
+            torch.cat([chunk.images for chunk in chunks]), torch.cat([chunk.variants for chunk in chunks])
+        )
+        return pixels.view(len(chunks), -1, *pixels.shape[1:])
 
 
 class StackedDataModule(pl.LightningDataModule):

@@ -208,17 +208,17 @@ class _Fit:
         self.members, self.outcomes = members, outcomes
         self.runs = [run for run, _ in members]
         self.directories = [run.directory for run in self.runs]
+        self.loggers = [run_logger(directory) for directory in self.directories]
         self.first = self.runs[0]
 
     def train(self, *, resumes: bool) -> None:
         """Trains and tests all members, then writes their records."""
         started = time.perf_counter()
         first, names = self.first, self.first.data.arrays.class_names
-        loggers = [run_logger(directory) for directory in self.directories]
         classifier = StackedClassifier(
             [run.network for run in self.runs],
             [Ledger(names, run.recipe["lr"]) for run in self.runs],
-            loggers,
+            self.loggers,
             still_ours=lambda member: refuse_if_lost(self.members[member][1]),
             dropped=self._dropped,
             **first.recipe,
@@ -271,7 +271,7 @@ class _Fit:
                 begun = time.perf_counter()
                 seconds = dict(share)
                 record = make_record(run, ledger, steps, seconds, stacked=len(self.runs))
-                log_summary(run_logger(run.directory), record)
+                log_summary(self.loggers[member], record)
                 seconds["tensorboard"] = time.perf_counter() - begun
                 seconds["total"] = sum(seconds.values())
                 runs.write(record, run.directory)
