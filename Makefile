@@ -1,6 +1,8 @@
 # make demo   a noise sweep and a reduction sweep on bundled data, offline, in about two minutes
 # make test   every check, as CI runs it
-# make bench  seconds and memory of the analysis of 20, 200 and 1,000 runs
+# make bench  images a second of training against other ways, fixed costs, memory, accuracy over time, scaling, and the
+#             analysis of 20, 200 and 1,000 runs; about 12 minutes on 2 cores. CIFAR-10 comes from
+#             $CLASS_SENSITIVITY_DATA, else from data/; all values: BENCH="--json training.json"
 # make lint   format, lint and types alone
 PYTHON ?= python3
 VENV := .venv
@@ -34,6 +36,7 @@ test: lint
 	$(BIN)/pytest -n 2
 
 bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/training.py $(BENCH)
 	$(BIN)/python benchmarks/analysis.py
 
 clean:
