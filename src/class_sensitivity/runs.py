@@ -256,9 +256,10 @@ def find(root: Path) -> Iterator[Path]:
 def refuse_foreign_link(directory: Path, identity: dict[str, Any]) -> None:
     """Raises a RunError if the directory is a link to where another run belongs, which must not be touched."""
     expected = run_directory(Path(), identity).parts
-    if directory.resolve().parts[-len(expected) :] != expected:
+    there = Path(os.path.realpath(directory))  # unlike resolve(), at peace with a link to itself
+    if there.parts[-len(expected) :] != expected:
         raise RunError(
-            f"The run directory {directory} is a link to {directory.resolve()}, where another run belongs; "
+            f"The run directory {directory} is a link to {there}, where another run belongs; "
             "remove the link."
         )
 
