@@ -259,8 +259,7 @@ def refuse_foreign_link(directory: Path, identity: dict[str, Any]) -> None:
     there = Path(os.path.realpath(directory))  # unlike resolve(), at peace with a link to itself
     if there.parts[-len(expected) :] != expected:
         raise RunError(
-            f"The run directory {directory} is a link to {there}, where another run belongs; "
-            "remove the link."
+            f"The run directory {directory} is a link to {there}, where another run belongs; remove the link."
         )
 
 
