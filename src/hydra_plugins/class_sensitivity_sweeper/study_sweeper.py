@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from class_sensitivity.sweep import Job, SweepScreen
 
 _POLL_S = 1.0
+_BURIAL_S = 5.0
 
 #: Presets in conf/hydra/launcher/ and the packages behind them.
 _PLUGINS = {
@@ -111,8 +112,6 @@ class StudySweeper(Sweeper):
 
     def _launch_until_ended(self, jobs: Sequence["Job"], screen: "SweepScreen") -> None:
         """Runs the jobs; what other processes do is waited for, and what a killed process left is tried once more."""
-        from class_sensitivity.sweep import State, look
-
         launched = 0
         losses: Counter[Path] = Counter()
         while batch := self._free(jobs, screen):
@@ -120,16 +119,28 @@ class StudySweeper(Sweeper):
             launched += len(batch)
             if crash is None:
                 continue
-            states = {job: look(job.directory).state for job in batch if job.directory not in screen.ended}
-            lost = [job for job, state in states.items() if state == State.STALE]
-            # Nothing was begun: the launcher itself does not work.
-            lost = lost or [job for job, state in states.items() if state != State.RUNNING]
+            lost = self._lost([job for job in batch if job.directory not in screen.ended])
             losses.update(job.directory for job in lost)
             for job in lost:
                 if losses[job.directory] > 1:
                     screen.failed(job, f"Its process was lost twice ({type(crash).__name__}: {crash}).")
                 else:
                     screen.say(f"{job.title}: its process was lost ({type(crash).__name__}); trying once more")
+
+    def _lost(self, jobs: Sequence["Job"]) -> list["Job"]:
+        """Those of the jobs whose process is gone, or all that nobody does if none was begun."""
+        from class_sensitivity.sweep import State, look
+
+        # A killed process is taken for a living one until its parent has asked after it.
+        deadline = time.monotonic() + _BURIAL_S
+        while True:
+            states = {job: look(job.directory).state for job in jobs}
+            if lost := [job for job, state in states.items() if state == State.STALE]:
+                return lost
+            if State.RUNNING not in states.values() or time.monotonic() > deadline:
+                # Nothing was begun: the launcher itself does not work.
+                return [job for job, state in states.items() if state != State.RUNNING]
+            time.sleep(0.1)
 
     def _free(self, jobs: Sequence["Job"], screen: "SweepScreen") -> Sequence["Job"]:
         """Those of the jobs that nobody is doing; waits while other processes are doing all that are left."""

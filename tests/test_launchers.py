@@ -1,0 +1,200 @@
+"""Every launcher gives the same bits, and loses nothing when a run fails, is killed or is preempted."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Command
+
+from class_sensitivity import lease
+
+#: Launchers and the plugins behind them.
+PLUGINS = {
+    "basic": "core_plugins",
+    "joblib": "hydra_joblib_launcher",
+    "submitit_local": "hydra_submitit_launcher",
+    "ray": "hydra_ray_launcher",
+}
+
+#: Long enough to be caught while it trains.
+RECIPE = ("-m", "data=digits", "training.epochs=8", "training.batch_size=32")
+GRID = (*RECIPE, "training.threads=1", "noise.frac=0,0.2", "seed=0,1,2")
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
+
+
+def installed(launcher: str) -> bool:
+    return launcher == "basic" or find_spec(f"hydra_plugins.{PLUGINS[launcher]}") is not None
+
+
+launchers = pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param(name, marks=pytest.mark.skipif(not installed(name), reason=f"{name} is not installed"))
+        for name in PLUGINS
+    ],
+)
+
+
+def words_for(launcher: str) -> list[str]:
+    # One at a time would stay in the process of the sweep; two are two processes, on any machine.
+    two = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    return [f"hydra/launcher={launcher}", *two]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> Path:
+    """The grid as the basic launcher does it, undisturbed."""
+    command = Command(tmp_path_factory.mktemp("reference") / "runs")
+    done = command(*GRID, OMP_NUM_THREADS="1")
+    assert (done.rc, done.stderr) == (0, "")
+    assert len(done.results()) == 6
+    return command.runs
+
+
+def assert_same_bits(runs: Path, reference: Path, number: int) -> None:
+    results = sorted(runs.rglob("result.json"))
+    assert len(results) == number
+    for result in results:
+        twin = reference / result.relative_to(runs)
+        own, other = (json.loads(path.read_text()) for path in (result, twin))
+        assert own["environment"]["threads"] == other["environment"]["threads"] == 1
+        assert own["confusion"] == other["confusion"]
+        assert own["metrics"] == other["metrics"]
+        with np.load(result.with_name("arrays.npz")) as mine, np.load(twin.with_name("arrays.npz")) as others:
+            assert set(mine) == set(others)
+            for name in mine:
+                np.testing.assert_array_equal(mine[name], others[name], strict=True)
+
+
+def caught(runs: Path, process: subprocess.Popen[str]) -> tuple[Path, int]:
+    """A run that has trained an epoch, and the process that does it."""
+    deadline = time.monotonic() + 300
+    while True:
+        for checkpoint in runs.rglob("last.ckpt"):
+            holder = lease.holder(checkpoint.parent)
+            if holder is not None and holder.alive:
+                return checkpoint.parent, holder.pid
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "nothing trained in five minutes"
+        time.sleep(0.01)
+
+
+@launchers
+def test_a_killed_process_costs_nothing_and_every_launcher_gives_the_same_bits(launcher, command, reference):
+    words = (*GRID, *words_for(launcher))
+    process = command.start(*words, OMP_NUM_THREADS="1")
+    directory, pid = caught(command.runs, process)
+    assert (pid == process.pid) == (launcher == "basic")
+    os.kill(pid, signal.SIGKILL)
+    done = command.finish(process)
+    if launcher == "basic":  # it was the sweep itself
+        assert done.rc == -signal.SIGKILL
+        complete = len(done.results())
+        assert complete < 6
+        done = command(*words, OMP_NUM_THREADS="1")
+        assert done.stdout.splitlines()[0] == f"6 runs: {complete} complete, running {6 - complete}"
+    else:
+        # joblib ends its other workers when one is killed.
+        told = re.findall(r"^(.*) seed (\d): its process was lost \(\w+\); trying once more$", done.stdout, re.M)
+        assert (directory.parent.name, directory.name.removeprefix("seed-")) in told
+        assert len(told) == 1 or launcher == "joblib"
+    assert (done.rc, done.stderr) == (0, "")
+    assert "[6/6]" in done.stdout or launcher == "basic"
+    assert_same_bits(command.runs, reference, 6)
+    assert not list(command.runs.rglob("failed.json"))
+    assert not list(command.runs.rglob(lease.MARKER))
+
+    before = {path: path.stat().st_mtime_ns for path in done.results()}
+    again = command(*words)
+    assert (again.rc, again.stderr) == (0, "")
+    assert again.stdout.splitlines() == ["6 runs: 6 complete, running 0"]
+    assert {path: path.stat().st_mtime_ns for path in again.results()} == before
+
+
+@launchers
+def test_a_run_that_fails_is_named_and_the_others_go_on(launcher, command):
+    threads = min(2, os.cpu_count() or 1)  # Ray waits for ever for more than there are
+    small = ("-m", "data=digits", "training.epochs=1", "training.batch_size=128", "noise.frac=0.2", "seed=0")
+    before = set(ROOT.iterdir())
+    # training.threads is not given: the sweep decides, not the process in which a run lands.
+    done = command(*small, "noise.classes=[],[cat]", *words_for(launcher), OMP_NUM_THREADS=str(threads))
+    assert done.rc == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    first, summary = done.stderr.splitlines()
+    assert first.startswith("error: noise.classes=cat")
+    assert "noise.classes=[cat]" in first.partition("(run: ")[2]
+    assert summary.startswith("error: 1 of 2 runs failed")
+    assert "failed run" in done.stdout
+    (result,) = done.results()
+    assert json.loads(result.read_text())["environment"]["threads"] == threads
+    (failure,) = done.runs.rglob("failed.json")
+    assert "noise.classes=cat" in failure.read_text()
+    assert failure.parent != result.parent
+    assert set(ROOT.iterdir()) - before <= {ROOT / "__pycache__"}, "Hydra or the launcher left something behind"
+
+
+@pytest.mark.skipif(not installed("submitit_local"), reason="submitit is not installed")
+def test_a_preempted_run_goes_on_from_its_last_epoch(command, reference):
+    one = (*RECIPE, "training.threads=1", "noise.frac=0", "seed=1", "hydra/launcher=submitit_local")
+    process = command.start(*one, OMP_NUM_THREADS="1")
+    directory, pid = caught(command.runs, process)
+    os.kill(pid, signal.SIGUSR2)
+    done = command.finish(process)
+    assert (done.rc, done.stderr) == (0, "")
+    said = [line.partition("accuracy")[0].strip() for line in done.stdout.splitlines()]
+    assert said == ["1 runs: 0 complete, running 1", "[1/1] baseline seed 1"], "it was not one owner's"
+    log = "".join(path.read_text() for path in (command.runs / ".submitit").rglob("*_log.*"))
+    assert len(re.findall("Requeued job", log)) == 1
+    # A run that begins anew leaves one.
+    assert len(list(directory.glob("events.out.*"))) == 2
+    assert_same_bits(command.runs, reference, 1)
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "submitit_slurm", "ray"])
+def test_a_launcher_that_is_not_installed_is_one_sentence(launcher, command, tmp_path):
+    extra = launcher.partition("_")[0]
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import pkgutil\n"
+        "from importlib.machinery import FileFinder\n"
+        "find, walk = FileFinder.find_spec, pkgutil.iter_modules\n"
+        "def find_others(self, name, *rest):\n"
+        f"    return None if 'hydra_{extra}' in name else find(self, name, *rest)\n"
+        "def walk_others(*args):\n"
+        f"    return (found for found in walk(*args) if 'hydra_{extra}' not in found.name)\n"
+        "FileFinder.find_spec, pkgutil.iter_modules = find_others, walk_others\n"
+    )
+    done = command("-m", "data=digits", "seed=0,1", f"hydra/launcher={launcher}", PYTHONPATH=str(hidden))
+    assert done.rc == 1
+    (line,) = done.stderr.splitlines()
+    assert line == (f'error: hydra/launcher={launcher} is not installed: pip install -e ".[{extra}]" adds it.')
+    assert not done.runs.exists()
+
+
+LAUNCHING = re.compile(r"^import time:.*\| +(torch|joblib\.externals\.loky\.process_executor|submitit|ray)$", re.M)
+
+
+@launchers
+@pytest.mark.parametrize("arguments", [("--cfg", "job"), ("--cfg", "hydra"), ("-m", "status=true")], ids=" ".join)
+def test_what_trains_nothing_starts_no_launcher(launcher, arguments, command):
+    done = command(*arguments, "data=digits", f"hydra/launcher={launcher}", python=("-X", "importtime"))
+    assert done.rc == 0
+    assert "import time:" in done.stderr
+    assert set(LAUNCHING.findall(done.stderr)) <= {"joblib.externals.loky.process_executor"}
+
+
+def test_cfg_with_m_is_one_sentence(command):
+    done = command("-m", "--cfg", "job", "data=digits", "seed=0,1")
+    assert done.rc == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "--cfg" in line
