@@ -135,7 +135,11 @@ def _exists(pid: int) -> bool:
         return False
     except OSError:
         pass  # it is there and somebody else's
-    return True
+    try:
+        # A process that was killed keeps its number until its parent has asked after it.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True
 
 
 @lru_cache
