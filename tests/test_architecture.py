@@ -63,7 +63,7 @@ MAY_KNOW = {
     "identity": {"seeding"},
     "runs": {"errors", "identity", "confusion"},
     "threads": set(),
-    "lease": {"errors"},
+    "lease": {"errors", "runs"},
     "sweep": {"errors", "identity", "runs", "lease"},
     "config": {"errors", "stress", "threads"},
     "command_line": {"errors", "config"},

@@ -18,7 +18,7 @@ from test_lease import left_by_the_dead, sign
 
 from class_sensitivity import lease, runs
 from class_sensitivity.errors import BusyError, RunError
-from class_sensitivity.sweep import Job, State, SweepScreen, job_of, look, print_status, tidy
+from class_sensitivity.sweep import Job, State, SweepScreen, job_of, look, print_status
 from hydra_plugins.class_sensitivity_sweeper import study_sweeper
 from hydra_plugins.class_sensitivity_sweeper.study_sweeper import StudySweeper
 
@@ -364,13 +364,13 @@ def test_a_busy_run_is_no_failure(tmp_path, launch):
 def test_what_a_process_left_behind_its_last_word_is_cleared(tmp_path):
     directory = finish(tmp_path, 1)
     (directory / "last.ckpt").touch()
-    tidy(directory)
+    lease.tidy(directory)
     assert (directory / "last.ckpt").exists(), "nobody was killed here"
     left_by_the_dead(directory)
-    tidy(directory)
+    lease.tidy(directory)
     assert {path.name for path in directory.iterdir()} == {"result.json", "arrays.npz"}
     unfinished = job(tmp_path, 2).directory
     left_by_the_dead(unfinished)
     (unfinished / "last.ckpt").touch()
-    tidy(unfinished)
+    lease.tidy(unfinished)
     assert (unfinished / "last.ckpt").exists(), "an unfinished run goes on from it"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
+from class_sensitivity import runs
 from class_sensitivity.errors import BusyError, RunError
 
 MARKER = "running.lock"
@@ -107,6 +108,19 @@ def held(directory: Path) -> Iterator[SoftFileLease]:
         yield lease
     finally:
         lease.release()
+
+
+def tidy(directory: Path) -> None:
+    """Clears what a process left that was killed between the last word of its record and its own end."""
+    if holder(directory) is None:
+        return
+    try:
+        with held(directory):
+            record = runs.complete(directory)
+            if record is not None and not record.config["training"]["keep_checkpoint"]:
+                (directory / "last.ckpt").unlink(missing_ok=True)
+    except (RunError, OSError):
+        pass  # the record counts all the same
 
 
 def refuse_if_lost(lease: SoftFileLease) -> None:

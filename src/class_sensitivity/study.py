@@ -186,7 +186,8 @@ def load(root: Path, *, data: str | None = None, model: str | None = None) -> tu
 
 def _records(root: Path, problems: list[Problem]) -> Iterator[tuple[Path, runs.RunRecord]]:
     seen: set[Path] = set()
-    for path in runs.find(root):
+    # Genuine directories first: of a run and a link to it, the link is the one too many.
+    for path in sorted(runs.find(root), key=Path.is_symlink):
         try:
             record = runs.read(path, arrays=("test_labels", "test_preds"))
             # A link to a run, or a copy reached twice, must not count twice.

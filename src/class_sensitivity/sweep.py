@@ -63,19 +63,6 @@ def look(directory: Path) -> Found:
     return Found(State.MISSING) if reason is None else Found(State.FAILED, reason)
 
 
-def tidy(directory: Path) -> None:
-    """Clears what a process left that was killed between the last word of its record and its own end."""
-    if lease.holder(directory) is None:
-        return
-    try:
-        with lease.held(directory):
-            record = runs.complete(directory)
-            if record is not None and not record.config["training"]["keep_checkpoint"]:
-                (directory / "last.ckpt").unlink(missing_ok=True)
-    except (RunError, OSError):
-        pass  # the record counts all the same
-
-
 @dataclass(frozen=True)
 class Job:
     """One run of a sweep.

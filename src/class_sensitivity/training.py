@@ -21,7 +21,7 @@ from class_sensitivity.fitting import (
     quieten,
 )
 from class_sensitivity.identity import condition_name, identity
-from class_sensitivity.lease import MARKER, held, refuse_if_lost
+from class_sensitivity.lease import MARKER, held, refuse_if_lost, tidy
 from class_sensitivity.preparation import directory_of, prepare
 from class_sensitivity.recording import log_summary, make_record, run_logger
 from class_sensitivity.runs import RunRecord
@@ -50,6 +50,7 @@ def train_job(config: dict[str, Any], *, alone: bool = True) -> Path:
         if not config["rerun"]:
             try:
                 if runs.complete(directory):
+                    tidy(directory)
                     screen.skipped(directory)
                     return directory
             except RunError as error:

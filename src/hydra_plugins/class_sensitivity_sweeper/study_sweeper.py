@@ -77,7 +77,8 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from class_sensitivity.errors import SweepError
-        from class_sensitivity.sweep import State, SweepScreen, look, print_status, tidy
+        from class_sensitivity.lease import tidy
+        from class_sensitivity.sweep import State, SweepScreen, look, print_status
 
         assert self.config is not None
         assert self.context is not None
@@ -161,6 +162,7 @@ class StudySweeper(Sweeper):
     def _launch(self, jobs: Sequence["Job"], screen: "SweepScreen", first: int) -> Exception | None:
         """Hands jobs to the launcher; what it raised if it gave up, as most do when a process of theirs is killed."""
         from class_sensitivity.errors import BusyError, UserError
+        from class_sensitivity.sweep import look
 
         assert self.launcher is not None
         try:
@@ -171,11 +173,15 @@ class StudySweeper(Sweeper):
         screen.tell()
         for job, result in zip(jobs, results, strict=True):
             error = result._return_value
-            if isinstance(error, Exception) and job.directory not in screen.ended and not isinstance(error, BusyError):
-                # It could leave nothing in the run directory, or this is a defect outside of the run.
-                if not isinstance(error, UserError):
-                    traceback.print_exception(error)
-                screen.failed(job, str(error))
+            if job.directory in screen.ended or isinstance(error, BusyError):
+                continue
+            if not isinstance(error, Exception):
+                screen.failed(job, f"It ended and left no result: {look(job.directory).detail or 'nothing is there'}")
+                continue
+            # It could leave nothing in the run directory, or this is a defect outside of the run.
+            if not isinstance(error, UserError):
+                traceback.print_exception(error)
+            screen.failed(job, str(error))
         return None
 
     def _jobs(self, grid: Sequence[Sequence[str]]) -> list["Job"]:
