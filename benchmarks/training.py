@@ -11,7 +11,8 @@ startup   from the start of a process to its first step; then what a run costs b
 memory    peak memory of one run, typed as a user types it.
 accuracy  accuracy after every epoch of the default recipe, and the seconds until then.
 analysis  reading, analysing and reporting 1,000 runs (analysis.py).
-scaling   images a second by batch size, training-set size and threads; seconds by number of runs.
+scaling   images a second by batch size, training-set size, epochs and threads; seconds by number of runs.
+stacked   images a second of runs trained side by side as one batched model, by their number.
 
 Each section runs in processes of its own. CIFAR-10 is looked for in $CLASS_SENSITIVITY_DATA, else in data/.
 """
@@ -51,8 +52,10 @@ class Plan:
         short: Share removed for the runs of `scaling`.
         reductions: Shares removed there, for the dependence on the size of the training set.
         batch_sizes: Batch sizes there.
+        epoch_numbers: Epochs there.
         threads: Numbers of threads there.
         sweep: Numbers of runs there.
+        members: Numbers of runs side by side, in `stacked`.
         probe: Images on which the usual way's numbers of workers are compared.
         analysed: Runs to analyse.
         square: Side of the large matrix product.
@@ -69,8 +72,10 @@ class Plan:
     short: float = 0.8
     reductions: tuple[float, ...] = (0.0, 0.5, 0.9)
     batch_sizes: tuple[int, ...] = (64, 128, 256, 512)
+    epoch_numbers: tuple[int, ...] = (2, 4)
     threads: tuple[int, ...] = (1, 2)
     sweep: tuple[int, ...] = (1, 2, 4)
+    members: tuple[int, ...] = (2, 4, 8)
     probe: int = 5000
     analysed: int = 1000
     square: int = 2048
@@ -85,7 +90,9 @@ QUICK = Plan(
     short=0.5,
     reductions=(0.0, 0.5),
     batch_sizes=(64, 128),
+    epoch_numbers=(2,),
     sweep=(1, 2),
+    members=(2,),
     probe=200,
     analysed=20,
     square=256,
@@ -300,6 +307,7 @@ def stage_scaling(plan: Plan, begun: float) -> list[Row]:
     short = f"reduction.frac={plan.short}"
     settings: dict[str, tuple[str, ...]] = {}
     settings |= {f"batch size {size}": (short, f"training.batch_size={size}") for size in plan.batch_sizes}
+    settings |= {f"{number} epochs": (short, f"training.epochs={number}") for number in plan.epoch_numbers}
     settings |= {f"{frac:.0%} of the records removed": (f"reduction.frac={frac}",) for frac in plan.reductions}
     possible = [number for number in plan.threads if number <= (os.cpu_count() or 1)]
     settings |= {f"{number} thread{'s' * (number > 1)}": (short, f"training.threads={number}") for number in possible}
@@ -328,12 +336,33 @@ def stage_scaling(plan: Plan, begun: float) -> list[Row]:
     return rows + [row(f"sweep of {number}, one epoch, {share}", "s", seconds) for number, seconds in sweeps.items()]
 
 
+def stage_stacked(plan: Plan, begun: float) -> list[Row]:
+    """Stacks of growing size, each beside as many runs one after the other."""
+    from class_sensitivity.stacked.training import train_jobs
+
+    taken: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for turn in range(plan.repeats):
+            _say(f"  turn {turn + 1} of {plan.repeats}")
+            for members in plan.members:
+                for way, most in (("side by side", None), ("one after the other", 1)):
+                    place = Path(scratch) / f"{turn}-{members}-{most}"
+                    settings = (f"runs={place}", "training.epochs=1", f"reduction.frac={plan.reductions[-1]}")
+                    configs = [_config(plan, *settings, f"seed={seed}") for seed in range(members)]
+                    started = time.perf_counter()
+                    if any(train_jobs(configs, most)):
+                        raise RuntimeError(f"{members} runs {way} failed")
+                    taken.setdefault(f"{members} runs {way}", []).append(time.perf_counter() - started)
+    return [row(f"{name}, from start to end", "s", seconds) for name, seconds in taken.items()]
+
+
 STAGES: dict[str, Callable[[Plan, float], Any]] = {
     "describe": stage_describe,
     "speed": stage_speed,
     "startup": stage_startup,
     "accuracy": stage_accuracy,
     "scaling": stage_scaling,
+    "stacked": stage_stacked,
 }
 
 
@@ -420,7 +449,8 @@ SECTIONS = {
     "memory": Section("Memory of one run", memory, (20, 7)),
     "accuracy": Section("Time to accuracy, default recipe", _rows_of("accuracy"), (35, 7)),
     "analysis": Section("Analysis of many runs", analysed, (80, 15)),
-    "scaling": Section("Scaling", _rows_of("scaling"), (180, 10)),
+    "scaling": Section("Scaling", _rows_of("scaling"), (200, 12)),
+    "stacked": Section("Runs side by side", _rows_of("stacked"), (100, 15)),
 }
 
 

@@ -35,6 +35,7 @@ THREE = ("ant", "bee", "cow")
 _CONFIG: dict[str, Any] = {
     "runs": "runs",
     "rerun": False,
+    "status": False,
     "seed": 1,
     "streams": dict.fromkeys(("selection", "labels", "validation", "init", "order", "augment")),
     "noise": {"kind": "shuffle", "frac": 0.0, "classes": [], "partner": {}},
