@@ -1,7 +1,7 @@
 # make demo   a noise sweep and a reduction sweep on bundled data, offline, in about two minutes
 # make test   every check, as CI runs it
 # make bench  images a second of training against other ways, fixed costs, memory, accuracy over time, scaling, and the
-#             analysis of 20, 200 and 1,000 runs; about 12 minutes on 2 cores. CIFAR-10 comes from
+#             analysis of 20, 200 and 1,000 runs; about 25 minutes on 2 cores. CIFAR-10 comes from
 #             $CLASS_SENSITIVITY_DATA, else from data/; all values: BENCH="--json training.json"
 # make lint   format, lint and types alone
 PYTHON ?= python3

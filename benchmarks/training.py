@@ -75,7 +75,7 @@ class Plan:
     epoch_numbers: tuple[int, ...] = (2, 4)
     threads: tuple[int, ...] = (1, 2)
     sweep: tuple[int, ...] = (1, 2, 4)
-    members: tuple[int, ...] = (2, 4, 8)
+    members: tuple[int, ...] = (2, 4)
     probe: int = 5000
     analysed: int = 1000
     square: int = 2048
@@ -449,8 +449,8 @@ SECTIONS = {
     "memory": Section("Memory of one run", memory, (20, 7)),
     "accuracy": Section("Time to accuracy, default recipe", _rows_of("accuracy"), (35, 7)),
     "analysis": Section("Analysis of many runs", analysed, (80, 15)),
-    "scaling": Section("Scaling", _rows_of("scaling"), (200, 12)),
-    "stacked": Section("Runs side by side", _rows_of("stacked"), (100, 15)),
+    "scaling": Section("Scaling", _rows_of("scaling"), (350, 12)),
+    "stacked": Section("Runs side by side", _rows_of("stacked"), (120, 15)),
 }
 
 
