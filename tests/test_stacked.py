@@ -316,7 +316,24 @@ def test_what_does_not_fit_into_memory_is_halved(make_config, tmp_path, monkeypa
     monkeypatch.setattr(stacked_training._Fit, "train", train)
     configs = stacked(make_config, tmp_path, "training.epochs=1")
     assert train_jobs(configs) == [None] * 3
-    assert tried == [3, 1, 2]
+    assert tried == [3, 2, 1]
+
+
+def test_a_member_that_never_fits_fails_and_the_others_go_on(make_config, tmp_path, monkeypatch):
+    usual = stacked_training._Fit.train
+
+    def train(self: Any, *, resumes: bool) -> None:
+        if any(run.config["seed"] == 1 for run in self.runs):
+            raise torch.OutOfMemoryError("out of memory")
+        usual(self, resumes=resumes)
+
+    monkeypatch.setattr(stacked_training._Fit, "train", train)
+    configs = stacked(make_config, tmp_path, "training.epochs=1")
+    first, second, third = train_jobs(configs)
+    assert (first, third) == (None, None)
+    assert isinstance(second, TrainingError)
+    assert "memory" in (runs.read_failure(directory_of(configs[1])) or "")
+    assert holder(directory_of(configs[1])) is None
 
 
 class Undecided(nn.Module):

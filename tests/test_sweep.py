@@ -238,6 +238,16 @@ def test_what_was_there_before_is_no_end(tmp_path):
     assert [screen.ended[one.directory].state for one in (again, failed)] == [State.COMPLETE, State.FAILED]
 
 
+def test_a_rerun_that_fails_is_not_taken_for_the_record_of_before(tmp_path):
+    again = job(tmp_path, 1, rerun=True)
+    finish(tmp_path, 1)
+    screen = screen_of(again)
+    runs.write_failure(again.directory, RunError("no data there"))
+    screen.tell()
+    found = screen.ended[again.directory]
+    assert (found.state, found.detail) == (State.FAILED, "no data there")
+
+
 def test_reasons_that_repeat_are_written_once(tmp_path, capsys):
     jobs = [job(tmp_path, seed) for seed in (1, 2)]
     screen = screen_of(*jobs)

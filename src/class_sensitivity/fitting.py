@@ -31,7 +31,7 @@ def make_trainer(
     callbacks: Sequence[pl.Callback] = (),
     plugins: Sequence[Any] = (),
 ) -> pl.Trainer:
-    """A trainer that writes one checkpoint an epoch and nothing to the terminal.
+    """A trainer that writes one checkpoint an epoch and nothing to the terminal; sets the number of threads.
 
     Args:
         directory: Where the checkpoint goes.
@@ -41,6 +41,7 @@ def make_trainer(
         callbacks: Further Lightning callbacks.
         plugins: Further Lightning plugins.
     """
+    torch.set_num_threads(execution.threads)
     save_last = ModelCheckpoint(
         directory, filename=CHECKPOINT.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )

@@ -130,6 +130,7 @@ class Ledger(nn.Module):
             metrics.reset()
         if self._test_batches:
             self.test_logits = torch.cat(self._test_batches).cpu()
+            self._test_batches = []
         return self.latest | logged
 
     def _metrics(self, split: str) -> "_Evaluation":

@@ -62,7 +62,6 @@ def prepare(config: dict[str, Any]) -> Prepared:
     own, training = identity(config), config["training"]
     seeds = stream_seeds(own)
     execution = choose_execution(training["accelerator"], training["precision"], training["threads"])
-    torch.set_num_threads(execution.threads)
     arrays = load_arrays(config["data"]["name"], config["data"]["dir"], config["data"]["download"])
     data = _data_module(config, arrays, seeds, execution)
     return Prepared(config, own, execution, data, _network(config, arrays, seeds))

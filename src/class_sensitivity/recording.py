@@ -1,5 +1,7 @@
 """What a finished run leaves: its record, and its summary in TensorBoard."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,16 @@ class _OneFileLogger(TensorBoardLogger):
         """Writes no hparams.yaml: `result.json` holds more, and this would be an empty one."""
 
 
-def run_logger(directory: Path) -> TensorBoardLogger:
-    """The TensorBoard of a run directory."""
-    return _OneFileLogger(directory, name="", version="", default_hp_metric=False)
+@contextmanager
+def run_logger(directory: Path) -> Iterator[TensorBoardLogger]:
+    """The TensorBoard of a run directory, closed in the end whatever happens."""
+    logger = _OneFileLogger(directory, name="", version="", default_hp_metric=False)
+    try:
+        yield logger
+    finally:
+        # What stopped the run may be that nothing can be written.
+        with suppress(OSError):
+            logger.experiment.close()
 
 
 def make_record(run: Prepared, ledger: Ledger, steps: int, seconds: dict[str, float], *, stacked: int = 1) -> RunRecord:

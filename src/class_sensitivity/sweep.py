@@ -142,6 +142,11 @@ class SweepScreen:
             return None
         # A directory is let go of last; until then the run has not ended.
         found = look(job.directory)
+        if found.state == State.RUNNING:
+            return None
+        if failed and not done:
+            # The record of an earlier time may still be there.
+            return Found(State.FAILED, runs.read_failure(job.directory) or "")
         return found if found.state in (State.COMPLETE, State.FAILED) else None
 
     def tell(self) -> None:

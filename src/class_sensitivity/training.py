@@ -55,7 +55,7 @@ def train_job(config: dict[str, Any], *, alone: bool = True) -> Path:
                     return directory
             except RunError as error:
                 screen.damaged(str(error))
-        with failure_kept(directory), held(directory) as lease:
+        with held(directory) as lease, failure_kept(directory):
             # Between the look above and the lease another process may have done it.
             if not config["rerun"] and runs.is_complete(directory):
                 screen.skipped(directory)
@@ -108,8 +108,7 @@ def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callba
     checkpoint = directory / CHECKPOINT
     resumes = not config["rerun"] and epochs_done(checkpoint) > 0
     runs.prepare(directory, run.own, keep={MARKER, CHECKPOINT} if resumes else {MARKER})
-    with disk_trouble_in_a_sentence(directory):
-        logger = run_logger(directory)
+    with disk_trouble_in_a_sentence(directory), run_logger(directory) as logger:
         epochs = config["training"]["epochs"]
         trainer = make_trainer(directory, run.execution, epochs, logger=logger, callbacks=callbacks or ())
         seconds = {"setup": time.perf_counter() - started}

@@ -16,7 +16,8 @@ from class_sensitivity.stress import TrainSet, stressed_train_set
 
 #: Batches whose images are gathered and augmented in one go.
 _BATCHES_PER_CHUNK = 16
-_EVALUATION_BATCH = 1000
+#: Images of a batch of an evaluation.
+EVALUATION_BATCH = 1000
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -279,7 +280,7 @@ class StressedDataModule(pl.LightningDataModule):
 
     def _evaluation(self, split: str, images: torch.Tensor, labels: torch.Tensor) -> EpochLoader:
         order = torch.arange(len(images), device=self.device)
-        steps = -(-len(images) // _EVALUATION_BATCH)
+        steps = -(-len(images) // EVALUATION_BATCH)
         return EpochLoader(images, labels, order, split=split, steps=steps, mean=self.pixels.mean, std=self.pixels.std)
 
 

@@ -14,7 +14,8 @@ from filelock import SoftFileLease
 from torch import nn
 
 from class_sensitivity import runs
-from class_sensitivity.errors import BusyError, UserError
+from class_sensitivity.data.datamodule import EVALUATION_BATCH
+from class_sensitivity.errors import BusyError, TrainingError, UserError
 from class_sensitivity.fitting import (
     CHECKPOINT,
     disk_trouble_in_a_sentence,
@@ -23,7 +24,7 @@ from class_sensitivity.fitting import (
     make_trainer,
     quieten,
 )
-from class_sensitivity.identity import recipe_name
+from class_sensitivity.identity import identity, recipe_name
 from class_sensitivity.lease import MARKER, held, refuse_if_lost
 from class_sensitivity.ledger import Ledger
 from class_sensitivity.preparation import Prepared, directory_of, prepare
@@ -37,7 +38,11 @@ from class_sensitivity.training import failure_kept, train_job
 #: Shares of the free memory that a stack may fill; a CPU's is everybody's.
 _SHARE_OF_GPU, _SHARE_OF_RAM = 0.8, 0.4
 
+#: Members of a stack at most: each holds files open, and a process may not hold many.
+_MOST_MEMBERS = 128
+
 Outcome = Exception | None
+Member = tuple[Prepared, SoftFileLease]
 
 
 def train_jobs(configs: Sequence[dict[str, Any]], most: int | None = None) -> list[Outcome]:
@@ -56,19 +61,26 @@ def train_jobs(configs: Sequence[dict[str, Any]], most: int | None = None) -> li
     quieten()
     outcomes: dict[Path, Outcome] = {}
     groups: dict[object, list[Prepared]] = {}
-    for config in configs:
+    # Data sets one after the other: only the latest is kept in memory.
+    for config in sorted(configs, key=lambda config: str(config["data"])):
         directory = directory_of(config)
         outcomes[directory] = None
         if not config["rerun"] and runs.is_complete(directory):
             continue
         try:
-            with failure_kept(directory):
+            runs.refuse_foreign_link(directory, identity(config))
+            with held(directory), failure_kept(directory):
                 run = prepare(config)
         except Exception as error:
             outcomes[directory] = error
             continue
         groups.setdefault(_stacks_with(run), []).append(run)
-    for group in groups.values():
+    if any(len(group) > 1 and group[0].execution.device.type == "cpu" for group in groups.values()):
+        print(
+            "Stacks pay on a GPU; on a CPU the runs are faster one after the other (hydra/launcher=basic).", flush=True
+        )
+    while groups:
+        group = groups.pop(next(iter(groups)))
         for stack in _cut(group, most):
             outcomes |= _train_stack(stack)
     return [outcomes[directory_of(config)] for config in configs]
@@ -89,7 +101,7 @@ def _stacks_with(run: Prepared) -> object:
 def _cut(group: list[Prepared], most: int | None) -> Iterator[list[Prepared]]:
     """Stacks of nearly equal size, none larger than allowed."""
     fitting = _members_that_fit(group[0]) if len(group) > 1 and _can_be_stacked(group) else 1
-    size = min(fitting, most or fitting)
+    size = min(fitting, most or fitting, _MOST_MEMBERS)
     number = -(-len(group) // size)
     for part in range(number):
         yield group[part * len(group) // number : (part + 1) * len(group) // number]
@@ -101,65 +113,70 @@ def _can_be_stacked(group: Sequence[Prepared]) -> bool:
     try:
         with torch.no_grad():
             StackedNetwork([run.network for run in group[:2]])(torch.zeros(2, 2, channels, height, width))
-    except RuntimeError:
+    except Exception:  # whatever the reason, the runs can be done one by one
         return False
     return True
 
 
 def _members_that_fit(run: Prepared) -> int:
-    """From the activations of one member, which the backward pass needs, with room for as many copies of them."""
-    device = run.execution.device
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0] * _SHARE_OF_GPU
-    elif hasattr(os, "sysconf"):
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE_OF_RAM
-    else:
-        free = 2e9
-    numbers = 0
+    """From one member's activations: all of them for a training batch, twice; the two widest for an evaluation."""
+    outputs: list[int] = []
 
-    def count(module: nn.Module, _: Any, output: torch.Tensor) -> None:
-        nonlocal numbers
-        numbers += output.numel()
+    def measure(module: nn.Module, _: Any, output: Any) -> None:
+        if torch.is_tensor(output):
+            outputs.append(output.numel())
 
     _, height, width, channels = run.data.arrays.train_images.shape
     leaves = [module for module in run.network.modules() if not list(module.children())]
-    hooks = [module.register_forward_hook(count) for module in leaves]
+    hooks = [module.register_forward_hook(measure) for module in leaves]
     was_training = run.network.training
     with torch.no_grad():
         run.network.eval()(torch.zeros(1, channels, height, width))
     run.network.train(was_training)
     for hook in hooks:
         hook.remove()
-    weights = sum(parameter.numel() for parameter in run.network.parameters())
-    member = 4 * (2 * numbers * run.config["training"]["batch_size"] + 4 * weights)
-    return max(1, int(free / member))
+    training = 2 * sum(outputs) * run.config["training"]["batch_size"]
+    evaluation = 2 * max(outputs, default=0) * EVALUATION_BATCH
+    weights = 4 * sum(parameter.numel() for parameter in run.network.parameters())
+    held_out = len(run.data.validation_indices) * channels * height * width
+    return max(1, int(_free_memory(run) / (4 * (max(training, evaluation) + weights) + held_out)))
+
+
+def _free_memory(run: Prepared) -> float:
+    """Bytes that a stack may fill."""
+    if run.execution.device.type == "cuda":
+        return torch.cuda.mem_get_info(run.execution.device)[0] * _SHARE_OF_GPU
+    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+        return 2e9  # not every system tells
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(free, limit - used)
+    except (OSError, ValueError):
+        pass  # no container, or one without a limit
+    return free * _SHARE_OF_RAM
 
 
 def _train_stack(stack: Sequence[Prepared]) -> dict[Path, Outcome]:
-    """Takes the leases, and trains together what has come equally far."""
+    """Takes the leases of a stack and trains it."""
     if len(stack) == 1:
         return {stack[0].directory: _alone(stack[0])}
     outcomes: dict[Path, Outcome] = {}
     with ExitStack() as leases:
-        taken: dict[int, list[tuple[Prepared, SoftFileLease]]] = {}
+        taken: list[Member] = []
         for run in stack:
-            directory = run.directory
-            outcomes[directory] = None
+            outcomes[run.directory] = None
             try:
-                runs.refuse_foreign_link(directory, run.own)
-                with failure_kept(directory):
-                    lease = leases.enter_context(held(directory))
-                    if not run.config["rerun"] and runs.is_complete(directory):
-                        lease.release()
-                        continue
-                    done = 0 if run.config["rerun"] else epochs_done(directory / CHECKPOINT)
-                    runs.prepare(directory, run.own, keep={MARKER, CHECKPOINT} if done else {MARKER})
+                lease = leases.enter_context(held(run.directory))
             except UserError as error:
-                outcomes[directory] = error
+                outcomes[run.directory] = error
                 continue
-            taken.setdefault(done, []).append((run, lease))
-        for done, members in taken.items():
-            outcomes |= _fit(members, resumes=done > 0)
+            if not run.config["rerun"] and runs.is_complete(run.directory):
+                lease.release()
+            else:
+                taken.append((run, lease))
+        outcomes |= _train_members(taken, afresh=stack[0].config["rerun"])
     return outcomes
 
 
@@ -171,29 +188,54 @@ def _alone(run: Prepared) -> Outcome:
     return None
 
 
-def _fit(members: Sequence[tuple[Prepared, SoftFileLease]], *, resumes: bool) -> dict[Path, Outcome]:
+def _train_members(members: Sequence[Member], *, afresh: bool = False) -> dict[Path, Outcome]:
+    """Trains together what has come equally far."""
+    outcomes: dict[Path, Outcome] = {}
+    equal: dict[int, list[Member]] = {}
+    for run, lease in members:
+        directory = run.directory
+        try:
+            with failure_kept(directory):
+                done = 0 if afresh else epochs_done(directory / CHECKPOINT)
+                runs.prepare(directory, run.own, keep={MARKER, CHECKPOINT} if done else {MARKER})
+        except UserError as error:
+            outcomes[directory] = error
+            continue
+        equal.setdefault(done, []).append((run, lease))
+    for done, together in equal.items():
+        outcomes |= _fit(together, resumes=done > 0)
+    return outcomes
+
+
+def _fit(members: Sequence[Member], *, resumes: bool) -> dict[Path, Outcome]:
     """Trains, tests and writes members that begin together; halves of them if they do not fit into memory."""
     outcomes: dict[Path, Outcome] = {run.directory: None for run, _ in members}
     try:
         _Fit(members, outcomes).train(resumes=resumes)
-    except torch.OutOfMemoryError:
-        if len(members) > 1:
-            _forget_what_was_computed()
-            half = len(members) // 2
-            return _fit(members[:half], resumes=resumes) | _fit(members[half:], resumes=resumes)
-        raise
+        return outcomes
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
     except Exception as error:
-        # Whatever stops the stack stops every member that is still in it.
-        for run, _ in members:
-            if outcomes[run.directory] is None and not runs.is_complete(run.directory):
-                outcomes[run.directory] = error
-                runs.write_failure(run.directory, error)
-    return outcomes
-
-
-def _forget_what_was_computed() -> None:
+        _fail_all(members, outcomes, error)
+        return outcomes
+    # Outside of the handler, whose error keeps everything alive that filled the memory.
     gc.collect()
-    torch.cuda.empty_cache()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    left = [(run, lease) for run, lease in members if outcomes[run.directory] is None]
+    if len(members) == 1:
+        _fail_all(left, outcomes, TrainingError(f"The run does not fit into memory ({reason}); use a smaller batch."))
+        return outcomes
+    half = -(-len(left) // 2)
+    return outcomes | _train_members(left[:half]) | _train_members(left[half:])
+
+
+def _fail_all(members: Sequence[Member], outcomes: dict[Path, Outcome], error: Exception) -> None:
+    """What stops a stack stops every member that is still in it and not complete."""
+    for run, _ in members:
+        if outcomes[run.directory] is None and not runs.is_complete(run.directory):
+            outcomes[run.directory] = error
+            runs.write_failure(run.directory, error)
 
 
 class _Fit:
@@ -204,15 +246,21 @@ class _Fit:
         outcomes: Where the reason goes for which a member failed.
     """
 
-    def __init__(self, members: Sequence[tuple[Prepared, SoftFileLease]], outcomes: dict[Path, Outcome]) -> None:
+    def __init__(self, members: Sequence[Member], outcomes: dict[Path, Outcome]) -> None:
         self.members, self.outcomes = members, outcomes
         self.runs = [run for run, _ in members]
         self.directories = [run.directory for run in self.runs]
-        self.loggers = [run_logger(directory) for directory in self.directories]
         self.first = self.runs[0]
 
     def train(self, *, resumes: bool) -> None:
         """Trains and tests all members, then writes their records."""
+        # One directory stands for all: a disk that is full is full for every member.
+        with disk_trouble_in_a_sentence(self.directories[0]), ExitStack() as open_loggers:
+            self.loggers = [open_loggers.enter_context(run_logger(directory)) for directory in self.directories]
+            open_loggers.callback(self._let_go_of_the_trainer)
+            self._train(resumes=resumes)
+
+    def _train(self, *, resumes: bool) -> None:
         started = time.perf_counter()
         first, names = self.first, self.first.data.arrays.class_names
         classifier = StackedClassifier(
@@ -225,11 +273,7 @@ class _Fit:
         )
         checkpoints = [directory / CHECKPOINT for directory in self.directories]
         data = StackedDataModule([run.data for run in self.runs])
-        # One directory stands for all: a disk that is full is full for every member.
-        with (
-            disk_trouble_in_a_sentence(self.directories[0]),
-            RunScreen(f"{len(self.runs)} runs side by side", shown=True) as screen,
-        ):
+        with RunScreen(f"{len(self.runs)} runs side by side", shown=True) as screen:
             trainer = self._trainer(MemberCheckpoints(classifier, checkpoints), screen.callbacks)
             seconds = {"setup": time.perf_counter() - started}
             begun = time.perf_counter()
@@ -241,9 +285,14 @@ class _Fit:
                 if classifier.present:
                     trainer.test(classifier, datamodule=data, verbose=False)
             seconds["test"] = time.perf_counter() - begun
-            share = {name: value / len(self.runs) for name, value in seconds.items()}
-            for member in classifier.present:
-                self._write(member, classifier.ledger(member), trainer.global_step, share)
+        share = {name: value / len(self.runs) for name, value in seconds.items()}
+        for member in classifier.present:
+            self._write(member, classifier.ledger(member), trainer.global_step, share)
+
+    def _let_go_of_the_trainer(self) -> None:
+        """The data outlives the fit, and through its trainer the weights of the whole stack would."""
+        for run in self.runs:
+            run.data.trainer = None
 
     def _trainer(self, checkpoints: MemberCheckpoints, callbacks: Iterable[pl.Callback]) -> pl.Trainer:
         epochs = self.first.config["training"]["epochs"]
@@ -256,7 +305,7 @@ class _Fit:
             plugins=[checkpoints],
         )
 
-    def _dropped(self, member: int, error: UserError) -> None:
+    def _dropped(self, member: int, error: Exception) -> None:
         run, lease = self.members[member]
         self.outcomes[run.directory] = error
         if not isinstance(error, BusyError):
@@ -277,7 +326,7 @@ class _Fit:
                 runs.write(record, run.directory)
                 if not run.config["training"]["keep_checkpoint"]:
                     (run.directory / CHECKPOINT).unlink(missing_ok=True)
-        except UserError as error:
+        except Exception as error:
             self._dropped(member, error)
         else:
             lease.release()

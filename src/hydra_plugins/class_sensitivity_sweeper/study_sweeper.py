@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 1.0
 _BURIAL_S = 5.0
+_SEEN_S = 75.0
 
 #: Presets in conf/hydra/launcher/ and the packages behind them.
 _PLUGINS = {
@@ -119,6 +120,8 @@ class StudySweeper(Sweeper):
             crash = self._launch(batch, screen, launched)
             launched += len(batch)
             if crash is None:
+                if not any(job.directory in screen.ended for job in batch):
+                    time.sleep(_POLL_S)  # all are busy, or seem so
                 continue
             lost = self._lost([job for job in batch if job.directory not in screen.ended])
             losses.update(job.directory for job in lost)
@@ -132,7 +135,7 @@ class StudySweeper(Sweeper):
         """Those of the jobs whose process is gone, or all that nobody does if none was begun."""
         from class_sensitivity.sweep import State, look
 
-        # A killed process is taken for a living one until its parent has asked after it.
+        # It takes a moment until a killed process is gone, and with it those that its launcher then kills.
         deadline = time.monotonic() + _BURIAL_S
         while True:
             states = {job: look(job.directory).state for job in jobs}
@@ -170,7 +173,9 @@ class StudySweeper(Sweeper):
         except Exception as error:
             screen.tell()
             return error
-        screen.tell()
+        self._wait_to_see(
+            [job for job, result in zip(jobs, results, strict=True) if result._return_value is None], screen
+        )
         for job, result in zip(jobs, results, strict=True):
             error = result._return_value
             if job.directory in screen.ended or isinstance(error, BusyError):
@@ -183,6 +188,14 @@ class StudySweeper(Sweeper):
                 traceback.print_exception(error)
             screen.failed(job, str(error))
         return None
+
+    def _wait_to_see(self, jobs: Sequence["Job"], screen: "SweepScreen") -> None:
+        """A network file system shows what another machine wrote up to a minute late."""
+        deadline = time.monotonic() + _SEEN_S
+        screen.tell()
+        while any(job.directory not in screen.ended for job in jobs) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            screen.tell()
 
     def _jobs(self, grid: Sequence[Sequence[str]]) -> list["Job"]:
         """One job for each run of the grid, composed and checked."""
