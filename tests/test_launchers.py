@@ -24,7 +24,7 @@ PLUGINS = {
 }
 
 #: Long enough to be caught while it trains.
-RECIPE = ("-m", "data=digits", "training.epochs=6", "training.batch_size=32")
+RECIPE = ("-m", "data=digits", "training.epochs=5", "training.batch_size=32")
 GRID = (*RECIPE, "training.threads=1", "noise.frac=0,0.2", "seed=0,1,2")
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")

@@ -616,8 +616,10 @@ def test_runs_inside_of_a_report_are_not_swept_away_with_it(root, old, tmp_path,
 
 
 #: Sends itself a signal when a few figures are drawn.
+# A shell that starts tests in the background lets its children ignore Ctrl+C.
 INTERRUPTED = """
-import os, runpy, sys
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from matplotlib.figure import Figure
 savefig, drawn = Figure.savefig, []
 def save(self, *arguments, **options):
