@@ -76,7 +76,7 @@ MAY_KNOW = {
     "classifier": {"ledger"},
     "screen": {"runs"},
     "preparation": {"seeding", "identity", "data", "models", "device"},
-    "fitting": {"errors", "device"},
+    "fitting": {"errors", "device", "runs"},
     "recording": {"confusion", "identity", "runs", "environment", "ledger", "preparation", "figures"},
     "training": {
         "errors",

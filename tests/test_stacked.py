@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from class_sensitivity import preparation, runs
 from class_sensitivity.errors import BusyError, ConfigError, TrainingError
+from class_sensitivity.identity import directory_of
 from class_sensitivity.lease import MARKER, held, holder
 from class_sensitivity.models import build_model
-from class_sensitivity.preparation import directory_of, prepare
+from class_sensitivity.preparation import prepare
 from class_sensitivity.runs import RunRecord
 from class_sensitivity.stacked import training as stacked_training
 from class_sensitivity.stacked.classifier import StackedClassifier

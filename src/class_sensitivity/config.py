@@ -4,12 +4,13 @@ import difflib
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.stress import NOISE_KINDS
@@ -218,6 +219,23 @@ def checked(config: DictConfig, bounds: Callable[[dict[str, Any]], Iterator[Boun
         if not allowed:
             raise ConfigError(f"{key}={value} is not allowed: it must be {expected}.")
     return plain
+
+
+def checked_job(loader: ConfigLoader, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The checked configuration of one job of a sweep.
+
+    Args:
+        loader: Hydra's, of the sweep.
+        config: The sweep's own configuration.
+        overrides: What makes it this job.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+    job = loader.load_sweep_config(config, list(overrides))
+    with open_dict(job):
+        del job["hydra"]
+    return checked(OmegaConf.masked_copy(job, [str(key) for key in job]))
 
 
 def _unknown(config: Mapping[Any, Any], schema: type, prefix: str = "") -> Iterator[str]:

@@ -18,8 +18,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 
 from class_sensitivity.device import Execution
 from class_sensitivity.errors import RunError, UserError
-
-CHECKPOINT = "last.ckpt"
+from class_sensitivity.runs import CHECKPOINT
 
 
 def make_trainer(

@@ -122,3 +122,8 @@ def seed_name(identity: dict[str, Any]) -> str:
 def run_directory(root: Path, identity: dict[str, Any]) -> Path:
     """Where the run of this identity lives: recipe / condition / seed, safe in every file system."""
     return root / recipe_name(identity) / condition_name(identity) / seed_name(identity)
+
+
+def directory_of(config: dict[str, Any]) -> Path:
+    """The run directory that a configuration asks for."""
+    return run_directory(Path(config["runs"]).expanduser(), identity(config))

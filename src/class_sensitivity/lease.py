@@ -118,7 +118,7 @@ def tidy(directory: Path) -> None:
         with held(directory):
             record = runs.complete(directory)
             if record is not None and not record.config["training"]["keep_checkpoint"]:
-                (directory / "last.ckpt").unlink(missing_ok=True)
+                (directory / runs.CHECKPOINT).unlink(missing_ok=True)
     except (RunError, OSError):
         pass  # the record counts all the same
 

@@ -11,7 +11,7 @@ from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.device import Execution, choose_execution
-from class_sensitivity.identity import identity, run_directory, stream_seeds
+from class_sensitivity.identity import directory_of, identity, stream_seeds
 from class_sensitivity.models import build_model
 from class_sensitivity.seeding import torch_seed
 
@@ -46,11 +46,6 @@ class Prepared:
         names = ("lr", "momentum", "weight_decay", "label_smoothing", "warmup_frac")
         total_steps = training["epochs"] * self.data.steps_per_epoch
         return {"total_steps": total_steps, **{name: training[name] for name in names}}
-
-
-def directory_of(config: dict[str, Any]) -> Path:
-    """The run directory that a configuration asks for."""
-    return run_directory(Path(config["runs"]).expanduser(), identity(config))
 
 
 def prepare(config: dict[str, Any]) -> Prepared:

@@ -26,6 +26,7 @@ from class_sensitivity.identity import SCHEMA_VERSION, run_directory
 RESULT = "result.json"
 ARRAYS = "arrays.npz"
 FAILURE = "failed.json"
+CHECKPOINT = "last.ckpt"
 
 #: Bytes that must be free before a run starts; a record and its event file take a part of it.
 _LEAST_SPACE = 2**20

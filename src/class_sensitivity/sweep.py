@@ -21,7 +21,7 @@ from rich.text import Text
 
 from class_sensitivity import lease, runs
 from class_sensitivity.errors import RunError
-from class_sensitivity.identity import condition_name, identity, run_directory
+from class_sensitivity.identity import condition_name, directory_of, identity
 
 _POLL_S = 0.5
 _STYLES = {"complete": "green", "running": "cyan", "stale": "yellow", "failed": "red", "damaged": "red"}
@@ -83,8 +83,7 @@ class Job:
 def job_of(config: dict[str, Any], overrides: Sequence[str] = ()) -> Job:
     """The run that a checked configuration asks for."""
     own = identity(config)
-    directory = run_directory(Path(config["runs"]).expanduser(), own)
-    return Job(f"{condition_name(own)} seed {own['seed']}", directory, config["rerun"], tuple(overrides))
+    return Job(f"{condition_name(own)} seed {own['seed']}", directory_of(config), config["rerun"], tuple(overrides))
 
 
 def print_status(jobs: Sequence[Job], console: Console | None = None) -> None:

@@ -13,16 +13,15 @@ from class_sensitivity import runs
 from class_sensitivity.classifier import Classifier
 from class_sensitivity.errors import BusyError, RunError
 from class_sensitivity.fitting import (
-    CHECKPOINT,
     disk_trouble_in_a_sentence,
     epochs_done,
     interrupts_and_writers_in_one_place,
     make_trainer,
     quieten,
 )
-from class_sensitivity.identity import condition_name, identity
+from class_sensitivity.identity import condition_name, directory_of, identity
 from class_sensitivity.lease import MARKER, held, refuse_if_lost, tidy
-from class_sensitivity.preparation import directory_of, prepare
+from class_sensitivity.preparation import prepare
 from class_sensitivity.recording import log_summary, make_record, run_logger
 from class_sensitivity.runs import RunRecord
 from class_sensitivity.screen import RunScreen
@@ -105,9 +104,9 @@ def train_run(config: dict[str, Any], directory: Path, callbacks: list[pl.Callba
     quieten()
     run = prepare(config)
     classifier = Classifier(run.network, run.data.arrays.class_names, **run.recipe)
-    checkpoint = directory / CHECKPOINT
+    checkpoint = directory / runs.CHECKPOINT
     resumes = not config["rerun"] and epochs_done(checkpoint) > 0
-    runs.prepare(directory, run.own, keep={MARKER, CHECKPOINT} if resumes else {MARKER})
+    runs.prepare(directory, run.own, keep={MARKER, runs.CHECKPOINT} if resumes else {MARKER})
     with disk_trouble_in_a_sentence(directory), run_logger(directory) as logger:
         epochs = config["training"]["epochs"]
         trainer = make_trainer(directory, run.execution, epochs, logger=logger, callbacks=callbacks or ())

@@ -17,17 +17,16 @@ from class_sensitivity import runs
 from class_sensitivity.data.datamodule import EVALUATION_BATCH
 from class_sensitivity.errors import BusyError, TrainingError, UserError
 from class_sensitivity.fitting import (
-    CHECKPOINT,
     disk_trouble_in_a_sentence,
     epochs_done,
     interrupts_and_writers_in_one_place,
     make_trainer,
     quieten,
 )
-from class_sensitivity.identity import identity, recipe_name
+from class_sensitivity.identity import directory_of, identity, recipe_name
 from class_sensitivity.lease import MARKER, held, refuse_if_lost
 from class_sensitivity.ledger import Ledger
-from class_sensitivity.preparation import Prepared, directory_of, prepare
+from class_sensitivity.preparation import Prepared, prepare
 from class_sensitivity.recording import log_summary, make_record, run_logger
 from class_sensitivity.screen import RunScreen
 from class_sensitivity.stacked.classifier import MemberCheckpoints, StackedClassifier
@@ -196,8 +195,8 @@ def _train_members(members: Sequence[Member], *, afresh: bool = False) -> dict[P
         directory = run.directory
         try:
             with failure_kept(directory):
-                done = 0 if afresh else epochs_done(directory / CHECKPOINT)
-                runs.prepare(directory, run.own, keep={MARKER, CHECKPOINT} if done else {MARKER})
+                done = 0 if afresh else epochs_done(directory / runs.CHECKPOINT)
+                runs.prepare(directory, run.own, keep={MARKER, runs.CHECKPOINT} if done else {MARKER})
         except UserError as error:
             outcomes[directory] = error
             continue
@@ -271,7 +270,7 @@ class _Fit:
             dropped=self._dropped,
             **first.recipe,
         )
-        checkpoints = [directory / CHECKPOINT for directory in self.directories]
+        checkpoints = [directory / runs.CHECKPOINT for directory in self.directories]
         data = StackedDataModule([run.data for run in self.runs])
         with RunScreen(f"{len(self.runs)} runs side by side", shown=True) as screen:
             trainer = self._trainer(MemberCheckpoints(classifier, checkpoints), screen.callbacks)
@@ -325,7 +324,7 @@ class _Fit:
                 seconds["total"] = sum(seconds.values())
                 runs.write(record, run.directory)
                 if not run.config["training"]["keep_checkpoint"]:
-                    (run.directory / CHECKPOINT).unlink(missing_ok=True)
+                    (run.directory / runs.CHECKPOINT).unlink(missing_ok=True)
         except Exception as error:
             self._dropped(member, error)
         else:

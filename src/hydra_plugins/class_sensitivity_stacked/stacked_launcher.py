@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 
 @dataclass
@@ -43,9 +42,13 @@ class StackedLauncher(Launcher):
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from class_sensitivity.config import checked_job
         from class_sensitivity.stacked.training import train_jobs
 
-        outcomes = train_jobs([self._checked(words) for words in job_overrides], self.members)
+        assert self.config is not None
+        assert self.context is not None
+        configs = [checked_job(self.context.config_loader, self.config, words) for words in job_overrides]
+        outcomes = train_jobs(configs, self.members)
         return [
             JobReturn(
                 overrides=list(words),
@@ -54,13 +57,3 @@ class StackedLauncher(Launcher):
             )
             for words, outcome in zip(job_overrides, outcomes, strict=True)
         ]
-
-    def _checked(self, words: Sequence[str]) -> dict[str, Any]:
-        from class_sensitivity.config import checked
-
-        assert self.config is not None
-        assert self.context is not None
-        config = self.context.config_loader.load_sweep_config(self.config, list(words))
-        with open_dict(config):
-            del config["hydra"]
-        return checked(OmegaConf.masked_copy(config, [str(key) for key in config]))

@@ -20,7 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from class_sensitivity.sweep import Job, SweepScreen
@@ -199,7 +199,7 @@ class StudySweeper(Sweeper):
 
     def _jobs(self, grid: Sequence[Sequence[str]]) -> list["Job"]:
         """One job for each run of the grid, composed and checked."""
-        from class_sensitivity.config import checked
+        from class_sensitivity.config import checked_job
         from class_sensitivity.sweep import job_of
         from class_sensitivity.threads import default_threads
 
@@ -207,10 +207,7 @@ class StudySweeper(Sweeper):
         assert self.context is not None
         jobs: dict[Path, Job] = {}
         for words in grid:
-            config = self.context.config_loader.load_sweep_config(self.config, list(words))
-            with open_dict(config):
-                del config["hydra"]
-            values = checked(OmegaConf.masked_copy(config, [str(key) for key in config]))
+            values = checked_job(self.context.config_loader, self.config, words)
             if values["training"]["threads"] is None:
                 # Decided here and not where the run lands: launchers hide the number of cores from their
                 # processes, and the number of threads changes the last digits of the weights.
