@@ -13,12 +13,11 @@ from torch.nn import functional
 from class_sensitivity.ledger import EpochSums, Ledger
 
 
-class Classifier(pl.LightningModule):
-    """Trains any network from images to logits with cross entropy, SGD and a triangular schedule.
+class Trainable(pl.LightningModule):
+    """What one run and a stack of runs have in common: SGD with a triangular schedule, and splits to evaluate.
 
     Args:
-        network: Maps (B, C, H, W) images to (B, K) logits.
-        class_names: The K names, for the log keys.
+        network: From images to logits.
         total_steps: Optimiser steps of the whole run; the schedule ends there.
         lr: Peak learning rate.
         momentum: Nesterov momentum.
@@ -26,15 +25,11 @@ class Classifier(pl.LightningModule):
         label_smoothing: Share of the target spread over all classes.
         warmup_frac: Share of the steps in which the rate rises linearly to `lr`; it then falls
             linearly to 0.
-
-    Attributes:
-        ledger: What was counted: the history of epochs, confusion counts, test logits.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        class_names: tuple[str, ...],
         *,
         total_steps: int,
         lr: float,
@@ -44,8 +39,7 @@ class Classifier(pl.LightningModule):
         warmup_frac: float,
     ) -> None:
         super().__init__()
-        self.network, self.ledger = network, Ledger(class_names, lr)
-        self.label_smoothing = label_smoothing
+        self.network, self.label_smoothing = network, label_smoothing
         self.optimisation = partial(
             optimisation,
             total_steps=total_steps,
@@ -61,6 +55,36 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return self.optimisation(self.parameters())
+
+    def validation_step(
+        self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        loaders = self.trainer.val_dataloaders
+        assert loaders is not None
+        self._evaluate(loaders[dataloader_idx].split, batch)
+
+    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def _evaluate(self, split: str, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+        raise NotImplementedError
+
+
+class Classifier(Trainable):
+    """Trains any network from images to logits with cross entropy.
+
+    Args:
+        network: Maps (B, C, H, W) images to (B, K) logits.
+        class_names: The K names, for the log keys.
+        recipe: As of `Trainable`.
+
+    Attributes:
+        ledger: What was counted: the history of epochs, confusion counts, test logits.
+    """
+
+    def __init__(self, network: nn.Module, class_names: tuple[str, ...], **recipe: Any) -> None:
+        super().__init__(network, **recipe)
+        self.ledger = Ledger(class_names, recipe["lr"])
 
     # Training
 
@@ -84,21 +108,11 @@ class Classifier(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self.ledger.begin_evaluation()
 
-    def validation_step(
-        self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        loaders = self.trainer.val_dataloaders
-        assert loaders is not None
-        self._evaluate(loaders[dataloader_idx].split, batch)
-
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.ledger.end_evaluation())
 
     def on_test_epoch_start(self) -> None:
         self.ledger.begin_evaluation()
-
-    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
-        self._evaluate("test", batch)
 
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.ledger.end_evaluation())

@@ -1,25 +1,22 @@
 """The LightningModule of M runs at once, and checkpoints from which each of them can also go on alone."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.nn import functional
 
-from class_sensitivity.classifier import optimisation
+from class_sensitivity.classifier import Trainable
 from class_sensitivity.errors import UserError
 from class_sensitivity.ledger import EpochSums, Ledger
 from class_sensitivity.stacked.model import StackedNetwork, flat_name, stack_optimizers, unstack_optimizer
 
 
-class StackedClassifier(pl.LightningModule):
+class StackedClassifier(Trainable):
     """Trains M networks as `Classifier` trains one.
 
     A member that fails (its loss is no number) is dropped: its weights go on being computed, because they are part
@@ -31,8 +28,10 @@ class StackedClassifier(pl.LightningModule):
         loggers: The TensorBoard of each.
         still_ours: Raises a UserError for a member that another process took over; asked after every epoch.
         dropped: Told of a member that failed, and why.
-        total_steps, lr, momentum, weight_decay, label_smoothing, warmup_frac: As of `Classifier`.
+        recipe: As of `Trainable`.
     """
+
+    network: StackedNetwork
 
     def __init__(
         self,
@@ -42,33 +41,12 @@ class StackedClassifier(pl.LightningModule):
         *,
         still_ours: Callable[[int], None],
         dropped: Callable[[int, UserError], None],
-        total_steps: int,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-        label_smoothing: float,
-        warmup_frac: float,
+        **recipe: Any,
     ) -> None:
-        super().__init__()
-        self.network, self.ledgers = StackedNetwork(networks), nn.ModuleList(ledgers)
+        super().__init__(StackedNetwork(networks), **recipe)
+        self.ledgers = nn.ModuleList(ledgers)
         self.member_loggers, self.still_ours, self.dropped = loggers, still_ours, dropped
-        self.label_smoothing = label_smoothing
         self.present = list(range(len(networks)))
-        self.optimisation = partial(
-            optimisation,
-            total_steps=total_steps,
-            lr=lr,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            warmup_frac=warmup_frac,
-        )
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(images)
-        return logits
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return self.optimisation(self.parameters())
 
     def ledger(self, member: int) -> Ledger:
         """The counts of one member."""
@@ -114,21 +92,11 @@ class StackedClassifier(pl.LightningModule):
         for member in self.present:
             self.ledger(member).begin_evaluation()
 
-    def validation_step(
-        self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        loaders = self.trainer.val_dataloaders
-        assert loaders is not None
-        self._evaluate(loaders[dataloader_idx].split, batch)
-
     def on_validation_epoch_end(self) -> None:
         self._end_evaluation(self.trainer.global_step - 1)
 
     def on_test_epoch_start(self) -> None:
         self.on_validation_epoch_start()
-
-    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
-        self._evaluate("test", batch)
 
     def on_test_epoch_end(self) -> None:
         self._end_evaluation(self.trainer.global_step)
