@@ -42,7 +42,7 @@ _CONFIG: dict[str, Any] = {
     "reduction": {"frac": 0.0, "match_steps": False},
     "selection": {"stratified": False},
     "data": {"name": "made-up", "dir": None, "download": False, "flip": True, "crop_padding": 2},
-    "model": {"name": "cnn6", "widths": [16, 32, 40, 64, 80, 128]},
+    "model": {"name": "cnn6", "widths": [32, 32, 64, 96, 96, 128]},
     "training": {
         "epochs": 3,
         "batch_size": 128,
@@ -65,7 +65,6 @@ _ENVIRONMENT = {
     "device": "cpu",
     "processor": "made up",
     "precision": "32-true",
-    "memory_format": "channels_last",
     "threads": 1,
     "versions": {"torch": "2.10.0", "numpy": np.__version__},
     "git_commit": "0" * 40,

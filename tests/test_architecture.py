@@ -22,6 +22,7 @@ KNOWN_TO = {
     "torch": (
         "data.augment",
         "data.datamodule",
+        "blocked",
         "models",
         "device",
         "ledger",
@@ -69,7 +70,8 @@ MAY_KNOW = {
     "command_line": {"errors", "config"},
     # Training
     "data": {"errors", "seeding", "stress"},
-    "models": {"errors"},
+    "blocked": set(),
+    "models": {"errors", "blocked"},
     "device": {"errors", "threads"},
     "environment": {"device"},
     "ledger": {"errors"},
@@ -91,6 +93,7 @@ MAY_KNOW = {
     },
     "stacked": {
         "errors",
+        "blocked",
         "identity",
         "runs",
         "lease",

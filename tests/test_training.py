@@ -18,7 +18,7 @@ from sklearn import metrics
 from class_sensitivity import runs
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.errors import ConfigError, RunError
-from class_sensitivity.identity import identity, run_directory, stream_seeds
+from class_sensitivity.identity import SCHEMA_VERSION, identity, run_directory, stream_seeds
 from class_sensitivity.runs import RunRecord
 from class_sensitivity.seeding import STREAMS
 from class_sensitivity.stress import NOISE_KINDS
@@ -306,7 +306,7 @@ def noisy(compose_config, tmp_path_factory) -> RunRecord:
 
 def test_a_record_holds_all_that_the_analysis_and_a_reader_need(noisy):
     values = json.loads((directory_of(noisy.config) / "result.json").read_text())
-    assert values["schema"] == 1
+    assert values["schema"] == SCHEMA_VERSION
     assert values["config"]["noise"] == {"kind": "symmetric", "frac": 0.2, "classes": [], "partner": {}}
     assert values["identity"]["data"]["name"] == "digits"
     assert stream_seeds(values["identity"]) == dict.fromkeys(STREAMS, 4) | {"init": 0}

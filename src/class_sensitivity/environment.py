@@ -15,7 +15,6 @@ def describe_environment(execution: Execution) -> dict[str, Any]:
         "device": execution.device.type,
         "processor": execution.name,
         "precision": execution.precision,
-        "memory_format": "channels_last",
         "threads": execution.threads,
         "versions": _versions(),
         **_git_state(),

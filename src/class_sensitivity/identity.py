@@ -16,7 +16,7 @@ from typing import Any
 from class_sensitivity.seeding import STREAMS
 
 #: Raised whenever the same identity would give another result or another layout of the record.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: Settings of a data set that say how to get it, not what it is.
 _DATA_ACCESS = ("dir", "download")

@@ -16,8 +16,8 @@ from class_sensitivity.stress import TrainSet, stressed_train_set
 
 #: Batches whose images are gathered and augmented in one go.
 _BATCHES_PER_CHUNK = 16
-#: Images of a batch of an evaluation.
-EVALUATION_BATCH = 1000
+#: Images of a batch of an evaluation; on a CPU twice as many no longer fit into its cache.
+EVALUATION_BATCH = 500
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

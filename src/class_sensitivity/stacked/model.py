@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from class_sensitivity import blocked
+
 
 class StackedNetwork(nn.Module):
     """Runs M networks side by side; convolutions become grouped ones, linear layers batched products.
@@ -46,9 +48,9 @@ class StackedNetwork(nn.Module):
             logits: torch.Tensor = functional_call(skeleton, (parameters, buffers), (x,))
             return logits
 
-        logits: torch.Tensor = vmap(one, in_dims=(0, 0, 0 if images.dim() == 5 else None), randomness="different")(
-            parameters, buffers, images
-        )
+        in_dims = (0, 0, 0 if images.dim() == 5 else None)
+        with blocked.refused():
+            logits: torch.Tensor = vmap(one, in_dims=in_dims, randomness="different")(parameters, buffers, images)
         return logits
 
     def member_state(self, member: int) -> dict[str, torch.Tensor]:

@@ -1,0 +1,62 @@
+"""Layers in oneDNN's blocked layout, on processors where they are faster in it than in PyTorch's own layouts."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+_allowed: ContextVar[bool] = ContextVar("_allowed", default=True)
+
+
+def through(layers: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Applies layers, under bf16 autocast on an x86 processor in oneDNN's blocked layout.
+
+    Pooling, batch norm and ReLU then take a fraction of the time that they take in channels_last layout, in which
+    they leave a small network little time to multiply. Results are those of autocast up to the rounding of bf16.
+
+    Args:
+        layers: Convolutions, poolings, batch norms and ReLUs: what oneDNN can do forward and backward.
+        images: (B, C, H, W).
+
+    Returns:
+        What `layers(images)` gives, in bf16 where autocast would give bf16.
+    """
+    if not _pays(images):
+        output: torch.Tensor = layers(images)
+        return output
+    # In this layout convolutions take 32-bit weights beside bf16 images, and refuse the copies that autocast makes.
+    with torch.autocast("cpu", enabled=False):
+        blocked: torch.Tensor = layers(images.to_mkldnn(torch.bfloat16))
+    return blocked.to_dense()
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Within it layers keep PyTorch's layouts: tensors in the blocked one cannot be batched by `torch.func`."""
+    token = _allowed.set(False)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def _pays(images: torch.Tensor) -> bool:
+    return (
+        _allowed.get()
+        and images.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and _known()
+    )
+
+
+@lru_cache
+def _known() -> bool:
+    """Whether the processor can do it at all; on others than x86 most of oneDNN's layers are its slow references."""
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

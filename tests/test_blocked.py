@@ -1,0 +1,104 @@
+"""Layers in oneDNN's blocked layout: the same numbers as in PyTorch's own, up to the rounding of bf16."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from class_sensitivity import blocked
+from class_sensitivity.models.cnn6 import Network
+
+needs_the_layout = pytest.mark.skipif(not blocked._known(), reason="the processor or PyTorch lacks oneDNN's bf16")
+
+
+def network(channels: int, size: tuple[int, int], widths: list[int]) -> Network:
+    torch.manual_seed(sum(widths))
+    return Network(channels, size, 10, widths).to(memory_format=torch.channels_last)
+
+
+def trained_step(network: nn.Module, images: torch.Tensor, *, autocast: bool = True) -> dict[str, torch.Tensor]:
+    """What a step on a copy leaves: logits, and as one vector each gradients, running means, running variances."""
+    network = copy.deepcopy(network).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        logits = network(images).float()
+    target = torch.arange(len(images)) % logits.shape[1]
+    nn.functional.cross_entropy(logits, target).backward()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    return {
+        "logits": logits.detach(),
+        "gradients": torch.cat([parameter.grad.flatten() for parameter in network.parameters()]),
+        "means": torch.cat([norm.running_mean for norm in norms]),
+        "variances": torch.cat([norm.running_var for norm in norms]),
+    }
+
+
+def distance(value: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((value - reference).norm() / reference.norm())
+
+
+class Witness(nn.Module):
+    """Notes the layout in which it is called."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.blocked = images.is_mkldnn
+        return images
+
+
+@needs_the_layout
+@settings(max_examples=15)
+@given(
+    channels=st.sampled_from([1, 3, 4]),
+    height=st.integers(8, 34),
+    width=st.integers(8, 34),
+    widths=st.lists(st.integers(2, 50), min_size=6, max_size=6),
+    batch=st.integers(8, 40),
+)
+def test_no_further_from_32_bit_than_autocast_in_the_usual_layout(channels, height, width, widths, batch):
+    """Whatever the sizes: widths that are no multiple of the block are padded by oneDNN."""
+    model = network(channels, (height, width), widths)
+    images = torch.randn(batch, height, width, channels).permute(0, 3, 1, 2)
+    exact = trained_step(model, images, autocast=False)
+    ours = trained_step(model, images)
+    with blocked.refused():
+        usual = trained_step(model, images)
+    for part, reference in exact.items():
+        assert distance(ours[part], reference) <= 2 * distance(usual[part], reference) + 0.02, part
+
+
+@needs_the_layout
+def test_the_layout_is_taken_under_bf16_autocast_only():
+    witness, images = Witness(), torch.randn(2, 3, 8, 8)
+    blocked.through(witness, images)
+    assert not witness.blocked
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = blocked.through(witness, images)
+        assert witness.blocked
+        assert output.dtype == torch.bfloat16 and not output.is_mkldnn
+        with blocked.refused():
+            blocked.through(witness, images)
+            assert not witness.blocked
+        blocked.through(witness, images)
+        assert witness.blocked
+    with torch.autocast("cpu", dtype=torch.float16):
+        blocked.through(witness, images)
+    assert not witness.blocked
+
+
+@needs_the_layout
+def test_a_step_repeated_gives_the_same_bits():
+    model, images = network(3, (32, 32), [16, 32, 48, 64, 64, 128]), torch.randn(64, 3, 32, 32)
+    first, again = trained_step(model, images), trained_step(model, images)
+    assert all(torch.equal(value, again[part]) for part, value in first.items())
+
+
+@needs_the_layout
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_evaluation_gives_each_image_the_logits_that_it_gets_in_any_batch(mode):
+    model, images = network(3, (32, 32), [16, 32, 48, 64, 64, 128]).eval(), torch.randn(40, 3, 32, 32)
+    with mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        together = model(images)
+        apart = torch.cat([model(part) for part in images.split(10)])
+    assert torch.equal(together, apart)
