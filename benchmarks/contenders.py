@@ -183,7 +183,7 @@ def _share_of_peak(step: int, *, warmup: int, total: int) -> float:
 
 
 def _optimiser(
-    network: nn.Module, training: dict[str, Any], total: int
+    network: nn.Module, training: dict[str, Any], total: int, *, fused: bool | None = None
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     optimiser = torch.optim.SGD(
         network.parameters(),
@@ -191,6 +191,7 @@ def _optimiser(
         momentum=training["momentum"],
         weight_decay=training["weight_decay"],
         nesterov=training["momentum"] > 0,
+        fused=fused,
     )
     share = partial(_share_of_peak, warmup=round(training["warmup_frac"] * total), total=total)
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
@@ -210,7 +211,7 @@ def bare(config: dict[str, Any]) -> Outcome:
     data = _data_module(config, execution)
     data.setup()
     network = network_of(config).to(execution.device, memory_format=torch.channels_last)
-    optimiser, schedule = _optimiser(network, training, training["epochs"] * data.steps_per_epoch)
+    optimiser, schedule = _optimiser(network, training, training["epochs"] * data.steps_per_epoch, fused=True)
     losses, images = [], 0
     fit_begun = time.perf_counter()
     for epoch in range(training["epochs"]):

@@ -76,7 +76,8 @@ def test_the_layout_is_taken_under_bf16_autocast_only():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = blocked.through(witness, images)
         assert witness.blocked
-        assert output.dtype == torch.bfloat16 and not output.is_mkldnn
+        assert output.dtype == torch.bfloat16
+        assert not output.is_mkldnn
         with blocked.refused():
             blocked.through(witness, images)
             assert not witness.blocked

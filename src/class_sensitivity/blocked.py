@@ -57,6 +57,6 @@ def _pays(images: torch.Tensor) -> bool:
 @lru_cache
 def _known() -> bool:
     """Whether the processor can do it at all; on others than x86 most of oneDNN's layers are its slow references."""
-    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,7 +1,9 @@
 """Which device, precision and number of threads this machine trains with: decided once, recorded."""
 
+import ctypes
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,6 +11,9 @@ import torch
 
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.threads import default_threads
+
+#: Of malloc.h: from how many bytes on memory is returned.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _NEVER = -1, -3, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,21 @@ def choose_execution(accelerator: str, precision: str, threads: int | None) -> E
     if precision == "auto":
         precision = "bf16-mixed" if _gains_from_bf16(device.type) else "32-true"
     return Execution(device, precision, threads or default_threads(), _processor(device.type))
+
+
+@lru_cache
+def keep_freed_memory() -> None:
+    """Lets this process keep what a training step frees, because the next step needs as much again.
+
+    glibc returns large blocks to the system, and getting them back costs page faults: up to half of a step of a
+    small network. Other C libraries are left as they are.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for threshold in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(threshold, _NEVER)
 
 
 def _device(accelerator: str) -> torch.device:

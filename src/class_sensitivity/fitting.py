@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
-from class_sensitivity.device import Execution
+from class_sensitivity.device import Execution, keep_freed_memory
 from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.runs import CHECKPOINT
 
@@ -30,7 +30,7 @@ def make_trainer(
     callbacks: Sequence[pl.Callback] = (),
     plugins: Sequence[Any] = (),
 ) -> pl.Trainer:
-    """A trainer that writes one checkpoint an epoch and nothing to the terminal; sets the number of threads.
+    """A trainer that writes one checkpoint an epoch and nothing to the terminal; prepares the process for the fit.
 
     Args:
         directory: Where the checkpoint goes.
@@ -41,10 +41,13 @@ def make_trainer(
         plugins: Further Lightning plugins.
     """
     torch.set_num_threads(execution.threads)
+    keep_freed_memory()
     save_last = ModelCheckpoint(
         directory, filename=CHECKPOINT.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )
     on_gpu = execution.device.type == "cuda"
+    # Deterministic algorithms would otherwise fill every new tensor with NaN first, one more kernel for each.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return pl.Trainer(
         accelerator=execution.device.type,
         devices=[execution.device.index] if on_gpu else 1,

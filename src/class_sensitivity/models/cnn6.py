@@ -7,7 +7,6 @@ from torch import nn
 
 from class_sensitivity import blocked
 
-
 #: Convolutions that are pooled: early, because most of what a layer costs is its number of pixels.
 _POOLED = (0, 1, 3)
 

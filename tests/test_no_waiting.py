@@ -1,0 +1,81 @@
+"""An epoch of training on a device that nothing can be read back from: PyTorch's `meta` device.
+
+Like a GPU it is not the CPU, so a tensor left behind there is an error; unlike a GPU it has no values at all, so
+whatever would make a GPU wait (`item`, `tolist`, a tensor as a condition, a mask as an index) is an error too.
+"""
+
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from class_sensitivity.classifier import Classifier
+from class_sensitivity.ledger import Ledger
+from class_sensitivity.preparation import prepare
+from class_sensitivity.stacked.classifier import StackedClassifier
+from class_sensitivity.stacked.loader import StackedLoader
+
+META = torch.device("meta")
+SETTINGS = ("noise.frac=0.2", "data.crop_padding=1", "data.flip=true", "training.batch_size=100")
+
+
+def prepared(make_config: Any, *settings: str) -> Any:
+    """A run whose data and network live on the device."""
+    run = prepare(make_config(*SETTINGS, *settings))
+    run.data.device = META
+    run.data.trainer = SimpleNamespace(current_epoch=1, max_epochs=3)
+    run.data.setup()
+    return run
+
+
+def one(make_config: Any) -> tuple[Any, Any]:
+    run = prepared(make_config)
+    classifier = Classifier(run.network, run.data.arrays.class_names, **run.recipe)
+    return classifier, run.data.train_dataloader()
+
+
+def stack(make_config: Any) -> tuple[Any, Any]:
+    members = [prepared(make_config, f"seed={seed}") for seed in (1, 2, 3)]
+    names, recipe = members[0].data.arrays.class_names, members[0].recipe
+    classifier = StackedClassifier(
+        [copy.deepcopy(run.network) for run in members],
+        [Ledger(names, recipe["lr"]) for _ in members],
+        [],
+        still_ours=lambda member: None,
+        dropped=lambda member, error: None,
+        **recipe,
+    )
+    return classifier, StackedLoader([run.data.train_dataloader() for run in members])
+
+
+@pytest.mark.parametrize("made", [one, stack])
+def test_an_epoch_waits_for_nothing_and_leaves_nothing_on_the_cpu(make_config, made):
+    classifier, loader = made(make_config)
+    classifier.to(META)
+    classifier.trainer = None
+    classifier.on_train_epoch_start()
+    steps = 0
+    for number, batch in enumerate(loader):
+        assert {tensor.device for tensor in batch} == {META}
+        classifier.zero_grad()
+        classifier.training_step(batch, number).backward()  # the step that follows is PyTorch's own fused one
+        assert all(parameter.grad is not None for parameter in classifier.parameters())
+        steps += 1
+    assert steps == len(loader) == 12
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        classifier.sums.read()  # once an epoch, here, and nowhere before
+
+
+@pytest.mark.parametrize("asks", [torch.Tensor.item, torch.Tensor.tolist, bool, lambda value: value[value > 0]])
+def test_the_device_tells_of_what_would_make_a_gpu_wait(asks):
+    """Without this the test above could pass for nothing."""
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        asks(torch.ones(3, device=META).sum() if asks is bool else torch.ones((), device=META).expand(1))
+
+
+def test_the_device_tells_of_a_tensor_left_behind():
+    with pytest.raises(RuntimeError):
+        nn.Linear(3, 2, device=META)(torch.ones(1, 3))
