@@ -38,7 +38,7 @@ from class_sensitivity import config as configuration
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.datamodule import EpochLoader, StressedDataModule
 from class_sensitivity.data.sources import load_arrays
-from class_sensitivity.device import Execution, choose_execution
+from class_sensitivity.device import Execution, choose_execution, keep_freed_memory
 from class_sensitivity.identity import identity, run_directory, stream_seeds
 from class_sensitivity.models import build_model
 from class_sensitivity.runs import RunRecord
@@ -239,15 +239,42 @@ def _train_epoch(
     network.train()
     total, seen = torch.zeros((), device=execution.device), 0
     for images, target in loader:
-        optimiser.zero_grad()
-        with _autocast(execution):
-            loss = functional.cross_entropy(network(images).float(), target, label_smoothing=label_smoothing)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        total += loss.detach() * len(target)
+        loss = _train_step(network, images, target, optimiser, schedule, execution, label_smoothing)
+        total += loss * len(target)
         seen += len(target)
     return total.item() / seen
+
+
+def _train_step(
+    network: nn.Module,
+    images: torch.Tensor,
+    target: torch.Tensor,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    execution: Execution,
+    label_smoothing: float,
+) -> torch.Tensor:
+    optimiser.zero_grad()
+    with _autocast(execution):
+        loss = functional.cross_entropy(network(images).float(), target, label_smoothing=label_smoothing)
+    loss.backward()
+    optimiser.step()
+    schedule.step()
+    return loss.detach()
+
+
+def bare_step(config: dict[str, Any]) -> Callable[[], object]:
+    """A step of the bare loop, to be called again and again: a batch of its own size, the same each time."""
+    training, execution = config["training"], execution_of(config)
+    torch.set_num_threads(execution.threads)
+    keep_freed_memory()
+    data = _data_module(config, execution)
+    data.setup()
+    data.trainer = SimpleNamespace(current_epoch=0)  # type: ignore[assignment]
+    images, target = next(iter(data.train_dataloader()))
+    network = network_of(config).to(execution.device, memory_format=torch.channels_last).train()
+    optimiser, schedule = _optimiser(network, training, training["epochs"] * data.steps_per_epoch, fused=True)
+    return partial(_train_step, network, images, target, optimiser, schedule, execution, training["label_smoothing"])
 
 
 def _evaluate(network: nn.Module, loader: EpochLoader, execution: Execution) -> float:

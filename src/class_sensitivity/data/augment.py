@@ -2,19 +2,21 @@
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 
 def pad(images: torch.Tensor, padding: int) -> torch.Tensor:
     """Pads (N, H, W, C) images by reflection to (N, H + 2 * padding, W + 2 * padding, C)."""
     if padding == 0:
         return images
-    # Reflection is defined for floating point only; uint8 values are exact in it.
-    planes = images.permute(0, 3, 1, 2)
-    chunks = [
-        functional.pad(chunk.float(), (padding,) * 4, mode="reflect").byte() for chunk in torch.split(planes, 4096)
-    ]
-    return torch.cat(chunks).permute(0, 2, 3, 1).contiguous()
+    number, height, width, channels = images.shape
+    bottom, right = padding + height, padding + width
+    padded = images.new_empty((number, bottom + padding, right + padding, channels))
+    padded[:, padding:bottom, padding:right] = images
+    padded[:, :padding, padding:right] = images[:, 1 : padding + 1].flip(1)
+    padded[:, bottom:, padding:right] = images[:, -padding - 1 : -1].flip(1)
+    padded[:, :, :padding] = padded[:, :, padding + 1 : 2 * padding + 1].flip(2)
+    padded[:, :, right:] = padded[:, :, width - 1 : right - 1].flip(2)
+    return padded
 
 
 def draw_variants(rng: np.random.Generator, number: int, *, padding: int, flip: bool) -> torch.Tensor:
