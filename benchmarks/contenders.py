@@ -208,6 +208,7 @@ def bare(config: dict[str, Any]) -> Outcome:
     begun = time.perf_counter()
     training, execution = config["training"], execution_of(config)
     torch.set_num_threads(execution.threads)
+    keep_freed_memory()
     data = _data_module(config, execution)
     data.setup()
     network = network_of(config).to(execution.device, memory_format=torch.channels_last)

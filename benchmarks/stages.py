@@ -285,7 +285,7 @@ def stage_steps(plan: Plan, begun: float) -> list[Row]:
     config = _config(plan)
     taken: dict[str, list[float]] = {}
     for _ in range(plan.repeats):
-        for layout in steps.LAYOUTS:
+        for layout in steps.layouts(config):
             for kind, milliseconds in steps.milliseconds_by_kind(config, layout).items():
                 taken.setdefault(f"{layout}: {kind}", []).append(milliseconds)
     return [row(name, "ms", values) for name, values in taken.items()]

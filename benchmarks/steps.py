@@ -4,29 +4,36 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from contenders import bare_step
+from contenders import bare_step, execution_of
 from torch.profiler import ProfilerActivity, profile
 
 from class_sensitivity import blocked
 
 #: Kinds in the order of the table, and what the names of their operations hold, without underscores; the first fits.
 KINDS: dict[str, tuple[str, ...]] = {
+    "optimiser": ("sgd",),
     "convolutions, backward": ("convolutionbackward",),
     "convolutions, forward": ("convolution",),
     "pooling, both ways": ("pool2d",),
     "batch norm, both ways": ("batchnorm",),
     "ReLU, both ways": ("relu", "clampmin", "threshold"),
     "conversions, copies, filling": ("copy", "tomkldnn", "todense", "fill", "zero"),
-    "optimiser": ("sgd",),
     "the rest": ("",),
 }
 WARM_UP, STEPS = 10, 30
 
-#: The layouts that are compared; the first is the one in use where it pays.
 LAYOUTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "as trained": nullcontext,
     "channels_last": blocked.refused,
 }
+
+
+def layouts(config: dict[str, Any]) -> list[str]:
+    """What there is to compare: on a GPU nothing, where oneDNN's layout is not in use one."""
+    execution = execution_of(config)
+    if execution.device.type != "cpu":
+        return []
+    return list(LAYOUTS)[: 1 + (execution.precision == "bf16-mixed" and blocked.supported())]
 
 
 def milliseconds_by_kind(config: dict[str, Any], layout: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ python benchmarks/training.py --quick --sections speed,startup
 speed     images a second: this project, a bare loop, the usual way (contenders.py says what each does), and what the
           matrix products alone would allow (ceiling.py). Measured in turns, so that a busy machine hits all alike, and
           divided turn by turn.
-steps     milliseconds of a training step by kind of operation, in oneDNN's blocked layout and in channels_last.
+steps     milliseconds of a training step on a CPU by kind of operation, as trained and in channels_last layout.
 startup   from the start of a process to its first step; then what a run costs beside its training steps.
 memory    peak memory of one run, typed as a user types it.
 accuracy  accuracy after every epoch of the default recipe, and the seconds until then.

@@ -32,7 +32,7 @@ def _bench(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_quick_run_prints_a_table_and_writes_all_values(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "training.json"
-    sections = "speed,startup"
+    sections = "speed,steps,startup"
     done = _bench(root, "--quick", "--repeats", "1", "--images", "200", "--sections", sections, "--json", str(path))
     assert done.returncode == 0, done.stderr
     result = json.loads(path.read_text())

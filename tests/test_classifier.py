@@ -11,11 +11,13 @@ import torch
 from sklearn import metrics
 from torch import nn
 
+from class_sensitivity import preparation
 from class_sensitivity.classifier import Classifier
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.errors import TrainingError
 from class_sensitivity.seeding import STREAMS
+from class_sensitivity.training import train_job
 
 # Lightning's own; train_run silences it for users.
 pytestmark = [
@@ -198,9 +200,21 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change():
 
 
 def test_a_run_that_diverges_leaves_no_result(make_config):
-    from class_sensitivity.training import train_job
-
     config = make_config("training.lr=1e30")
     with pytest.raises(TrainingError, match=r"diverged in epoch [12].*training\.lr"):
         train_job(config)
     assert not list(Path(config["runs"]).rglob("result.json"))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_weight_that_is_no_number_is_divergence_even_if_layers_hide_it(make_config, monkeypatch, precision):
+    usual = preparation._network
+
+    def with_a_nan(*arguments: Any) -> nn.Module:
+        network = usual(*arguments)
+        next(network.parameters()).data[0] = float("nan")
+        return network
+
+    monkeypatch.setattr(preparation, "_network", with_a_nan)
+    with pytest.raises(TrainingError, match="diverged in epoch 1"):
+        train_job(make_config(f"training.precision={precision}"), alone=False)

@@ -1,6 +1,6 @@
-"""An epoch of training on a device that nothing can be read back from: PyTorch's `meta` device.
+"""Batches, losses and gradients of an epoch on a device that nothing can be read back from: PyTorch's `meta` device.
 
-Like a GPU it is not the CPU, so a tensor left behind there is an error; unlike a GPU it has no values at all, so
+What Lightning and the optimiser add to a step is theirs, and evaluations may wait. Like a GPU it is not the CPU, so a tensor left behind there is an error; unlike a GPU it has no values at all, so
 whatever would make a GPU wait (`item`, `tolist`, a tensor as a condition, a mask as an index) is an error too.
 """
 
@@ -66,7 +66,7 @@ def test_an_epoch_waits_for_nothing_and_leaves_nothing_on_the_cpu(make_config, m
         steps += 1
     assert steps == len(loader) == 12
     with pytest.raises((RuntimeError, NotImplementedError)):
-        classifier.sums.read()  # once an epoch, here, and nowhere before
+        classifier.sums.read([])  # once an epoch, here, and nowhere before
 
 
 @pytest.mark.parametrize("asks", [torch.Tensor.item, torch.Tensor.tolist, bool, lambda value: value[value > 0]])

@@ -16,10 +16,12 @@ def through(layers: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Applies layers, under bf16 autocast on an x86 processor in oneDNN's blocked layout.
 
     Pooling, batch norm and ReLU then take a fraction of the time that they take in channels_last layout, in which
-    they leave a small network little time to multiply. Results are those of autocast up to the rounding of bf16.
+    they leave a small network little time to multiply. Results are those of autocast up to the rounding of bf16, but
+    ReLU and max pooling hide a NaN where PyTorch's own pass it on.
 
     Args:
-        layers: Convolutions, poolings, batch norms and ReLUs: what oneDNN can do forward and backward.
+        layers: Convolutions, poolings, batch norms and ReLUs: what oneDNN can do forward and backward. Not dilated
+            pooling, and batch norm only with weights and running statistics; others raise PyTorch's errors.
         images: (B, C, H, W).
 
     Returns:
@@ -50,12 +52,13 @@ def _pays(images: torch.Tensor) -> bool:
         and images.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and _known()
+        and torch.backends.mkldnn.enabled
+        and supported()
     )
 
 
 @lru_cache
-def _known() -> bool:
+def supported() -> bool:
     """Whether the processor can do it at all; on others than x86 most of oneDNN's layers are its slow references."""
     if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False

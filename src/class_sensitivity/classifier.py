@@ -53,6 +53,10 @@ class Trainable(pl.LightningModule):
         logits: torch.Tensor = self.network(images)
         return logits
 
+    def weights(self) -> list[torch.Tensor]:
+        """Parameters and buffers of the network."""
+        return [*self.network.parameters(), *self.network.buffers()]
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return self.optimisation(self.parameters())
 
@@ -100,7 +104,7 @@ class Classifier(Trainable):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        ((loss, right),) = self.sums.read()
+        ((loss, right),) = self.sums.read(self.weights())
         self.log_dict(self.ledger.end_epoch(self.current_epoch, loss, right, self.sums.seen))
 
     # Evaluation
@@ -139,7 +143,10 @@ def optimisation(
     weight_decay: float,
     warmup_frac: float,
 ) -> OptimizerLRSchedulerConfig:
-    """SGD with Nesterov momentum, and a rate that rises linearly to `lr` and falls linearly to 0, step by step."""
+    """SGD with Nesterov momentum, and a rate that rises linearly to `lr` and falls linearly to 0, step by step.
+
+    Fused into one kernel, it asks that every parameter gets a gradient from the first step on.
+    """
     warmup_steps = round(warmup_frac * total_steps)
 
     def share_of_peak(step: int) -> float:

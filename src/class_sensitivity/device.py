@@ -12,8 +12,10 @@ import torch
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.threads import default_threads
 
-#: Of malloc.h: from how many bytes on memory is returned.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _NEVER = -1, -3, 1 << 30
+#: Of glibc's malloc.h: from how many bytes on freed memory is returned, and memory is mapped block by block.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+#: What is asked for, and the most that a glibc before 2.35 maps no block below.
+_LARGE, _LARGE_OF_OLD = 1 << 30, 32 << 20
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ def keep_freed_memory() -> None:
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for threshold in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-            mallopt(threshold, _NEVER)
+    # Setting one threshold freezes the other, so it is both or neither.
+    if mallopt is not None and (mallopt(_M_MMAP_THRESHOLD, _LARGE) or mallopt(_M_MMAP_THRESHOLD, _LARGE_OF_OLD)):
+        mallopt(_M_TRIM_THRESHOLD, _LARGE)
 
 
 def _device(accelerator: str) -> torch.device:

@@ -1,6 +1,7 @@
 """What is counted while one run trains and is evaluated: loss, accuracy, recall, confusion, epoch by epoch."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -38,9 +39,18 @@ class EpochSums:
         self.right += (logits.argmax(-1) == target).sum(-1)
         self.seen += size
 
-    def read(self) -> list[tuple[float, int]]:
-        """(summed loss, right predictions) of each run."""
-        return list(zip(self.loss.reshape(-1).tolist(), self.right.reshape(-1).tolist(), strict=True))
+    def read(self, weights: Iterable[torch.Tensor]) -> list[tuple[float, int]]:
+        """(summed loss, right predictions) of each run.
+
+        Args:
+            weights: Parameters and buffers; of M runs side by side, with a first dimension of M. The loss of a run
+                with one that is not finite is NaN, whatever was summed: some ReLUs turn NaN into 0.
+        """
+        loss = self.loss.reshape(-1)
+        for weight in weights:
+            if weight.is_floating_point():
+                loss = loss.where(weight.detach().reshape(len(loss), -1).isfinite().all(1), math.nan)
+        return list(zip(loss.tolist(), self.right.reshape(-1).tolist(), strict=True))
 
 
 class Ledger(nn.Module):

@@ -73,7 +73,7 @@ class StackedClassifier(Trainable):
         return loss.sum()
 
     def on_train_epoch_end(self) -> None:
-        for member, (loss, right) in enumerate(self.sums.read()):
+        for member, (loss, right) in enumerate(self.sums.read(self.weights())):
             if member not in self.present:
                 continue
             try:
