@@ -64,8 +64,10 @@ def stage_speed(plan: Plan, begun: float) -> list[Row]:
         outcomes: dict[str, list[contenders.Outcome]] = {name: [] for name in contestants}
         ceilings: list[dict[str, float]] = []
         for turn in range(plan.repeats):
-            for name, train in contestants.items():
-                outcomes[name].append(train())
+            # Who comes first in a turn finds memory that lay idle.
+            first = turn % len(contestants)
+            for name in [*contestants, *contestants][first : first + len(contestants)]:
+                outcomes[name].append(contestants[name]())
                 latest = outcomes[name][-1]
                 say(f"  turn {turn + 1}: {name}: {latest.images / latest.seconds:,.0f} images/s")
             ceilings.append(_ceilings(plan, config))
