@@ -1,7 +1,8 @@
 """Batches, losses and gradients of an epoch on a device that nothing can be read back from: PyTorch's `meta` device.
 
-What Lightning and the optimiser add to a step is theirs, and evaluations may wait. Like a GPU it is not the CPU, so a tensor left behind there is an error; unlike a GPU it has no values at all, so
-whatever would make a GPU wait (`item`, `tolist`, a tensor as a condition, a mask as an index) is an error too.
+What Lightning and the optimiser add to a step is theirs, and evaluations may wait. Like a GPU it is not the CPU, so a
+tensor left behind there is an error; unlike a GPU it has no values at all, so whatever would make a GPU wait (`item`,
+`tolist`, a tensor as a condition, a mask as an index) is an error too.
 """
 
 import copy
