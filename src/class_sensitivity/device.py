@@ -14,7 +14,7 @@ from class_sensitivity.threads import default_threads
 
 #: Of glibc's malloc.h: from how many bytes on freed memory is returned, and memory is mapped block by block.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-#: What is asked for, and the most that a glibc before 2.35 maps no block below.
+#: What is asked for, and the most that glibc before 2.35 takes for the second.
 _LARGE, _LARGE_OF_OLD = 1 << 30, 32 << 20
 
 
