@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassRecall
 
 from class_sensitivity.errors import TrainingError
@@ -70,7 +70,15 @@ class Ledger(nn.Module):
     def __init__(self, class_names: tuple[str, ...], lr: float) -> None:
         super().__init__()
         self.class_names, self.lr = class_names, lr
-        self.evaluations = nn.ModuleDict({split: _Evaluation(len(class_names)) for split in SPLITS})
+        # validate_args would look at every value, and make a GPU wait for it.
+        settings: dict[str, Any] = {"num_classes": len(class_names), "validate_args": False}
+        self.metrics = MetricCollection(
+            {
+                "acc": MulticlassAccuracy(average="micro", **settings),
+                "recall": MulticlassRecall(average="none", **settings),
+                "confusion": MulticlassConfusionMatrix(**settings),
+            }
+        )
         self.history: list[dict[str, float]] = []
         self.confusion: dict[str, torch.Tensor] = {}
         self.latest: dict[str, float] = {}
@@ -112,58 +120,34 @@ class Ledger(nn.Module):
     def begin_evaluation(self) -> None:
         """Forgets the latest evaluation, which must not pass for this one."""
         self.latest = {}
-        self._test_batches: list[torch.Tensor] = []
+        self._evaluated: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
     def evaluate(self, split: str, logits: torch.Tensor, target: torch.Tensor) -> None:
-        """Counts a batch of an evaluation: (B, K) float32 logits and (B,) labels."""
-        metrics = self._metrics(split)
-        metrics.classes.update(logits, target)
-        metrics.loss.update(functional.cross_entropy(logits, target), len(target))
-        if split == "test":
-            self._test_batches.append(logits)
+        """Keeps a batch of an evaluation: (B, K) float32 logits and (B,) labels."""
+        self._evaluated.setdefault(split, []).append((logits, target))
 
     def end_evaluation(self) -> dict[str, float]:
-        """Closes the evaluation of every split that was counted; its metrics by log key."""
+        """Closes the evaluation of every split that had batches; its metrics by log key.
+
+        Counted here and not batch by batch: one update of the metrics instead of dozens, for each run of a stack.
+        """
         logged: dict[str, float] = {}
         for split in SPLITS:
-            metrics = self._metrics(split)
-            if metrics.loss.update_count == 0:
+            if split not in self._evaluated:
                 continue
-            values = metrics.classes.compute()
+            logits, target = (torch.cat(parts) for parts in zip(*self._evaluated[split], strict=True))
+            self.metrics.update(logits, target)
+            values = self.metrics.compute()
+            self.metrics.reset()
             # A matrix is no scalar: it is kept here and drawn by whoever holds the logger.
             self.confusion[split] = values["confusion"].cpu()
-            self.latest |= {f"{split}/loss": metrics.loss.compute().item(), f"{split}/acc": values["acc"].item()}
+            loss = functional.cross_entropy(logits, target).item()
+            self.latest |= {f"{split}/loss": loss, f"{split}/acc": values["acc"].item()}
             tested = self.confusion[split].sum(dim=1) > 0
             recalls = zip(self.class_names, values["recall"].tolist(), tested.tolist(), strict=True)
             # torchmetrics gives 0 to a class without images, which was never tested.
             logged |= {f"{split}/recall/{name}": recall for name, recall, seen in recalls if seen}
-            metrics.reset()
-        if self._test_batches:
-            self.test_logits = torch.cat(self._test_batches).cpu()
-            self._test_batches = []
+            if split == "test":
+                self.test_logits = logits.cpu()
+        self._evaluated = {}
         return self.latest | logged
-
-    def _metrics(self, split: str) -> "_Evaluation":
-        return cast(_Evaluation, self.evaluations[split])
-
-
-class _Evaluation(nn.Module):
-    """The metrics of one split."""
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        # validate_args would look at every value of every batch, and make a GPU wait for it.
-        settings: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
-        self.classes = MetricCollection(
-            {
-                "acc": MulticlassAccuracy(average="micro", **settings),
-                "recall": MulticlassRecall(average="none", **settings),
-                "confusion": MulticlassConfusionMatrix(**settings),
-            }
-        )
-        # A loss that is not a number is to be seen, not left out with a warning.
-        self.loss = MeanMetric(nan_strategy="disable")
-
-    def reset(self) -> None:
-        self.classes.reset()
-        self.loss.reset()
