@@ -52,7 +52,7 @@ def _pays(images: torch.Tensor) -> bool:
         and images.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and supported()
     )
 
