@@ -15,9 +15,9 @@ _allowed: ContextVar[bool] = ContextVar("_allowed", default=True)
 def through(layers: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Applies layers, under bf16 autocast on an x86 processor in oneDNN's blocked layout.
 
-    Pooling, batch norm and ReLU then take a fraction of the time that they take in channels_last layout, in which
-    they leave a small network little time to multiply. Results are those of autocast up to the rounding of bf16, but
-    ReLU and max pooling hide a NaN where PyTorch's own pass it on.
+    Pooling then takes less than half of the time that it takes in channels_last layout, convolutions a fifth less
+    (docs/performance.md). Results are those of autocast up to the rounding of bf16, but ReLU and max pooling hide a NaN
+    where PyTorch's own pass it on.
 
     Args:
         layers: Convolutions, poolings, batch norms and ReLUs: what oneDNN can do forward and backward. Not dilated
