@@ -202,24 +202,20 @@ def _autocast(execution: Execution) -> torch.autocast:
     return torch.autocast(execution.device.type, dtype=torch.bfloat16, enabled=mixed)
 
 
+#: A training step on a batch; returns its loss.
+Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
 def bare(config: dict[str, Any]) -> Outcome:
     """Trains the same with a hand-written loop."""
     gc.collect()
     begun = time.perf_counter()
     training, execution = config["training"], execution_of(config)
-    torch.set_num_threads(execution.threads)
-    keep_freed_memory()
-    data = _data_module(config, execution)
-    data.setup()
-    network = network_of(config).to(execution.device, memory_format=torch.channels_last)
-    optimiser, schedule = _optimiser(network, training, training["epochs"] * data.steps_per_epoch, fused=True)
+    data, network, step = _bare_loop(config)
     losses, images = [], 0
     fit_begun = time.perf_counter()
     for epoch in range(training["epochs"]):
-        # The loader asks nothing else of a trainer.
-        data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
-        loader = data.train_dataloader()
-        losses.append(_train_epoch(network, loader, optimiser, schedule, execution, training["label_smoothing"]))
+        losses.append(_train_epoch(network, _epoch_of(data, epoch), step, execution.device))
         images += data.visits
         if training["test_every_epoch"] and epoch < training["epochs"] - 1:
             _evaluate(network, data.test_dataloader(), execution)
@@ -228,54 +224,50 @@ def bare(config: dict[str, Any]) -> Outcome:
     return Outcome(images, time.perf_counter() - begun, fit, tuple(losses))
 
 
-def _train_epoch(
-    network: nn.Module,
-    loader: EpochLoader,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    execution: Execution,
-    label_smoothing: float,
-) -> float:
-    """One epoch; its mean loss, read once so that a GPU need not wait."""
-    network.train()
-    total, seen = torch.zeros((), device=execution.device), 0
-    for images, target in loader:
-        loss = _train_step(network, images, target, optimiser, schedule, execution, label_smoothing)
-        total += loss * len(target)
-        seen += len(target)
-    return total.item() / seen
-
-
-def _train_step(
-    network: nn.Module,
-    images: torch.Tensor,
-    target: torch.Tensor,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    execution: Execution,
-    label_smoothing: float,
-) -> torch.Tensor:
-    optimiser.zero_grad()
-    with _autocast(execution):
-        loss = functional.cross_entropy(network(images).float(), target, label_smoothing=label_smoothing)
-    loss.backward()
-    optimiser.step()
-    schedule.step()
-    return loss.detach()
-
-
-def bare_step(config: dict[str, Any]) -> Callable[[], object]:
+def bare_step(config: dict[str, Any]) -> Callable[[], torch.Tensor]:
     """A step of the bare loop, to be called again and again: a batch of its own size, the same each time."""
+    data, network, step = _bare_loop(config)
+    network.train()
+    return partial(step, *next(iter(_epoch_of(data, 0))))
+
+
+def _bare_loop(config: dict[str, Any]) -> tuple[StressedDataModule, nn.Module, Step]:
+    """Data, network and training step, in a process that is set up as for a run of the product."""
     training, execution = config["training"], execution_of(config)
     torch.set_num_threads(execution.threads)
     keep_freed_memory()
     data = _data_module(config, execution)
     data.setup()
-    data.trainer = SimpleNamespace(current_epoch=0)  # type: ignore[assignment]
-    images, target = next(iter(data.train_dataloader()))
-    network = network_of(config).to(execution.device, memory_format=torch.channels_last).train()
+    network = network_of(config).to(execution.device, memory_format=torch.channels_last)
     optimiser, schedule = _optimiser(network, training, training["epochs"] * data.steps_per_epoch, fused=True)
-    return partial(_train_step, network, images, target, optimiser, schedule, execution, training["label_smoothing"])
+
+    def step(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        optimiser.zero_grad()
+        with _autocast(execution):
+            logits = network(images).float()
+            loss = functional.cross_entropy(logits, target, label_smoothing=training["label_smoothing"])
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        return loss.detach()
+
+    return data, network, step
+
+
+def _epoch_of(data: StressedDataModule, epoch: int) -> EpochLoader:
+    # The loader asks nothing else of a trainer.
+    data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+    return data.train_dataloader()
+
+
+def _train_epoch(network: nn.Module, loader: EpochLoader, step: Step, device: torch.device) -> float:
+    """One epoch; its mean loss, read once so that a GPU need not wait."""
+    network.train()
+    total, seen = torch.zeros((), device=device), 0
+    for images, target in loader:
+        total += step(images, target) * len(target)
+        seen += len(target)
+    return total.item() / seen
 
 
 def _evaluate(network: nn.Module, loader: EpochLoader, execution: Execution) -> float:

@@ -49,12 +49,12 @@ def stage_speed(plan: Plan, begun: float) -> list[Row]:
         config["reduction"]["frac"] = max(0.0, 1 - plan.images / whole)
     # In a process of its own the usual way has the memory and threads that a script of its own would have.
     apart = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-
-    def usual(config: dict[str, Any], workers: int) -> contenders.Outcome:
-        return apart.submit(contenders.usual, config, next(places), workers).result()
-
     with tempfile.TemporaryDirectory() as scratch, apart:
         places = (Path(scratch) / str(number) for number in range(10**6))
+
+        def usual(config: dict[str, Any], workers: int) -> contenders.Outcome:
+            return apart.submit(contenders.usual, config, next(places), workers).result()
+
         workers = _better_workers(plan, config, places, usual)
         contestants: dict[str, Callable[[], contenders.Outcome]] = {
             "product": lambda: contenders.product(config, next(places)),

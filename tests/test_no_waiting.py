@@ -5,7 +5,6 @@ tensor left behind there is an error; unlike a GPU it has no values at all, so w
 `tolist`, a tensor as a condition, a mask as an index) is an error too.
 """
 
-import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +41,7 @@ def stack(make_config: Any) -> tuple[Any, Any]:
     members = [prepared(make_config, f"seed={seed}") for seed in (1, 2, 3)]
     names, recipe = members[0].data.arrays.class_names, members[0].recipe
     classifier = StackedClassifier(
-        [copy.deepcopy(run.network) for run in members],
+        [run.network for run in members],
         [Ledger(names, recipe["lr"]) for _ in members],
         [],
         still_ours=lambda member: None,
