@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from class_sensitivity import config as configuration
 from class_sensitivity.command_line import one_sentence_errors, one_sentence_run
+from class_sensitivity.settings import AnalyzeSettings
 
 configuration.register()
 
@@ -16,13 +17,13 @@ configuration.register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="analyze")
 def main(config: DictConfig) -> None:
     with one_sentence_run():
-        settings = configuration.checked(config, configuration.analyze_bounds)
+        settings = configuration.analyze_settings(config)
         # Imported late: --help and a mistyped setting need none of it.
-        from class_sensitivity.report import write_report
+        from class_sensitivity.report.build import write_report
 
         write_report(settings)
 
 
 if __name__ == "__main__":
-    with one_sentence_errors(configuration.Analyze):
+    with one_sentence_errors(AnalyzeSettings):
         main()

@@ -9,8 +9,14 @@ import hydra
 from omegaconf import DictConfig
 
 from class_sensitivity import config as configuration
-from class_sensitivity.command_line import in_sweep, one_sentence_errors, one_sentence_run, refuse_study_without_sweep
-from class_sensitivity.sweep import job_of, print_status
+from class_sensitivity.command_line import (
+    in_sweep,
+    one_sentence_errors,
+    one_sentence_run,
+    refuse_experiment_without_sweep,
+)
+from class_sensitivity.runs.run import Run
+from class_sensitivity.sweep import print_status
 
 configuration.register()
 
@@ -18,15 +24,15 @@ configuration.register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
     with one_sentence_run():
-        refuse_study_without_sweep()
-        settings = configuration.checked(config)
-        if settings["status"]:
-            print_status([job_of(settings)])
+        refuse_experiment_without_sweep()
+        run = Run.of(configuration.train_settings(config))
+        if run.settings.status:
+            print_status([run])
             return
         # Imported late: torch takes seconds, and --help, --cfg and a mistyped setting need none of it.
-        from class_sensitivity.training import train_job
+        from class_sensitivity.training.run import train_job
 
-        train_job(settings, alone=not in_sweep())
+        train_job(run, show_progress=not in_sweep())
 
 
 if __name__ == "__main__":

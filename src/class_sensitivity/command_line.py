@@ -10,8 +10,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from class_sensitivity.config import Train, explain
+from class_sensitivity.config import explain
 from class_sensitivity.errors import ConfigError, UserError
+from class_sensitivity.settings import TrainSettings
 
 #: What the user asked for; read before this module sets the variable for Hydra.
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -23,11 +24,11 @@ def complain(sentence: str) -> None:
 
 
 @contextmanager
-def one_sentence_errors(schema: type = Train) -> Iterator[None]:
+def one_sentence_errors(settings: type = TrainSettings) -> Iterator[None]:
     """Turns what a user can cause into one sentence on standard error and exit status 1.
 
     Goes around the whole command. With HYDRA_FULL_ERROR=1 in the environment the traceback is shown
-    instead. What nobody expected keeps its traceback in either case.
+    instead. Defects keep their traceback in either case.
     """
     if FULL_ERRORS:
         yield
@@ -40,7 +41,7 @@ def one_sentence_errors(schema: type = Train) -> Iterator[None]:
         complain(str(error))
         sys.exit(1)
     except (HydraException, OmegaConfBaseException) as error:
-        complain(explain(error, schema))
+        complain(explain(error, settings))
         sys.exit(1)
     except ValueError as error:
         # The two mistakes that Hydra reports as a plain ValueError: model=null, and -m with --cfg.
@@ -58,16 +59,16 @@ def one_sentence_errors(schema: type = Train) -> Iterator[None]:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
-def refuse_study_without_sweep() -> None:
-    """A file of conf/study/ brings a grid, which a single run would leave out without a word.
+def refuse_experiment_without_sweep() -> None:
+    """A file of conf/experiment/ brings a grid, which a single run would leave out without a word.
 
     Raises:
-        ConfigError: A study was asked for without -m.
+        ConfigError: An experiment was asked for without -m.
     """
-    hydra = HydraConfig.get()
-    study = hydra.runtime.choices.get("study")
-    if study and not in_sweep():
-        raise ConfigError(f"study={study} is a sweep: add -m, as in python train.py -m study={study}.")
+    experiment = HydraConfig.get().runtime.choices.get("experiment")
+    if experiment and not in_sweep():
+        command = f"python train.py -m experiment={experiment}"
+        raise ConfigError(f"experiment={experiment} is a sweep: add -m, as in {command}.")
 
 
 def in_sweep() -> bool:
@@ -79,7 +80,7 @@ def in_sweep() -> bool:
 def one_sentence_run() -> Iterator[None]:
     """Goes around the body of a command: a single run ends here, before Hydra adds its own words.
 
-    In a sweep the error travels on to the sweeper, which tells of it and lets the other runs go on.
+    In a sweep the error is left to the sweeper, which reports it and goes on with the other runs.
     """
     try:
         yield

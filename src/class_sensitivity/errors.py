@@ -44,3 +44,19 @@ class TrainingError(UserError):
 
 class SweepError(UserError):
     """Some runs of a sweep failed."""
+
+
+def require(allowed: bool, setting: str, value: object, expected: str) -> None:
+    """Refuses a setting that is out of bounds.
+
+    Args:
+        allowed: Whether the value is allowed.
+        setting: Its name as on the command line.
+        value: What was given.
+        expected: What is allowed, to follow "it must be".
+
+    Raises:
+        ConfigError: It is not allowed.
+    """
+    if not allowed:
+        raise ConfigError(f"{setting}={value} is not allowed: it must be {expected}.")

@@ -1,8 +1,4 @@
-"""The runs of a sweep seen from outside: in which state each is, and what the terminal shows of them.
-
-Everything is read from the run directories, so it is the same whatever process, machine or launcher does
-the runs.
-"""
+"""What the terminal shows of a sweep, read from the run directories, so that no launcher has to report it."""
 
 import sys
 import threading
@@ -10,100 +6,69 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from class_sensitivity import lease, runs
-from class_sensitivity.errors import RunError
-from class_sensitivity.identity import condition_name, directory_of, identity
+from class_sensitivity.runs.directory import FAILURE, RESULT, read_failure
+from class_sensitivity.runs.run import Run
+from class_sensitivity.runs.status import RunStatus, State, read_status
 
 _POLL_S = 0.5
 _STYLES = {"complete": "green", "running": "cyan", "stale": "yellow", "failed": "red", "damaged": "red"}
 
 
-class State(StrEnum):
-    """What a run directory says of its run."""
-
-    COMPLETE = "complete"
-    RUNNING = "running"
-    STALE = "stale"  # whoever ran it is gone without a word
-    FAILED = "failed"
-    DAMAGED = "damaged"  # there is a result that cannot be trusted
-    MISSING = "missing"  # never begun, or stopped in order
-
-
-@dataclass(frozen=True)
-class Found:
-    """The state of a run, and one more thing to know about it: accuracy, holder or reason."""
-
-    state: State
-    detail: str = ""
-
-
-def look(directory: Path) -> Found:
-    """Reads the state of a run from its directory; changes nothing."""
-    holder = lease.holder(directory)
-    if holder is not None and holder.alive:
-        return Found(State.RUNNING, f"{holder}, last heard of {holder.silent_s:.0f} s ago")
-    try:
-        record = runs.complete(directory)
-    except RunError as error:
-        return Found(State.DAMAGED, str(error))
-    if record is not None:
-        return Found(State.COMPLETE, f"accuracy {record.metrics['accuracy']:.2%}  {record.seconds['total']:.1f} s")
-    if holder is not None:
-        return Found(State.STALE, f"{holder} is gone; the same command goes on")
-    reason = runs.read_failure(directory)
-    return Found(State.MISSING) if reason is None else Found(State.FAILED, reason)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a job is equal to itself alone, so that it can be a key
 class Job:
     """One run of a sweep.
 
     Attributes:
-        title: What it is, in a few words.
-        directory: Its run directory.
-        rerun: Do it although it is complete.
+        run: The run.
         overrides: The words of the command line that make it this run.
     """
 
-    title: str
-    directory: Path
-    rerun: bool
+    run: Run
     overrides: tuple[str, ...]
 
+    @property
+    def directory(self) -> Path:
+        """Its run directory."""
+        return self.run.directory
 
-def job_of(config: dict[str, Any], overrides: Sequence[str] = ()) -> Job:
-    """The run that a checked configuration asks for."""
-    own = identity(config)
-    return Job(f"{condition_name(own)} seed {own['seed']}", directory_of(config), config["rerun"], tuple(overrides))
+    @property
+    def title(self) -> str:
+        """What it is, in a few words."""
+        return self.run.identity.title
+
+    @property
+    def rerun(self) -> bool:
+        """Whether it is done although it is complete."""
+        return self.run.settings.rerun
 
 
-def print_status(jobs: Sequence[Job], console: Console | None = None) -> None:
+def print_status(runs: Sequence[Run], console: Console | None = None) -> None:
     """Prints a table of the state of every run, and how many are in each."""
     console = console or Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("state", "run", "seen"):
         table.add_column(heading, overflow="fold")
-    found = [look(job.directory) for job in jobs]
-    for job, one in zip(jobs, found, strict=True):
-        table.add_row(Text(one.state, style=_STYLES.get(one.state, "")), job.title, Text(one.detail))
+    statuses = [read_status(run.directory) for run in runs]
+    for run, status in zip(runs, statuses, strict=True):
+        state = Text(status.state, style=_STYLES.get(status.state, ""))
+        table.add_row(state, run.identity.title, Text(status.detail))
     console.print(table)
-    counts = Counter(one.state for one in found)
-    console.print(f"{len(jobs)} runs: " + ", ".join(f"{counts[state]} {state}" for state in State if counts[state]))
+    counts = Counter(status.state for status in statuses)
+    console.print(f"{len(runs)} runs: " + ", ".join(f"{counts[state]} {state}" for state in State if counts[state]))
 
 
-class SweepScreen:
-    """Tells of each run of a sweep when it ends, with the time left; a context manager.
+class SweepProgress:
+    """Prints a line for each run of a sweep when it ends, with the time left; a context manager.
 
-    A thread looks at the run directories, because the processes that do the runs may be anywhere.
+    A thread polls the run directories, because the processes that do the runs may be anywhere.
 
     Args:
         jobs: The runs that were started.
@@ -112,12 +77,12 @@ class SweepScreen:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
         self.console = Console()
-        self.ended: dict[Path, Found] = {}
+        self.ended: dict[Path, RunStatus] = {}
         self._before = {job.directory: _signature(job.directory) for job in jobs}
         self._started = time.monotonic()
         self._stop = threading.Event()
-        self._telling = threading.Lock()
-        self._thread = threading.Thread(target=self._watch, name="sweep-screen", daemon=True)
+        self._reporting = threading.Lock()
+        self._thread = threading.Thread(target=self._watch, name="sweep-progress", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -126,62 +91,64 @@ class SweepScreen:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
-        self.tell()
+        self.report()
 
     def _watch(self) -> None:
         while not self._stop.wait(_POLL_S):
-            self.tell()
+            self.report()
 
-    def _outcome(self, job: Job) -> Found | None:
+    def _outcome(self, job: Job) -> RunStatus | None:
         """How a run ended since the sweep began: complete or failed; None if it did not."""
         (result, failure), (result_before, failure_before) = _signature(job.directory), self._before[job.directory]
         done = result is not None and not (job.rerun and result == result_before)
         failed = failure is not None and failure != failure_before
         if not (done or failed):
             return None
-        # A directory is let go of last; until then the run has not ended.
-        found = look(job.directory)
-        if found.state == State.RUNNING:
+        # The lease is released last; until then the run has not ended.
+        status = read_status(job.directory)
+        if status.state == State.RUNNING:
             return None
         if failed and not done:
             # The record of an earlier time may still be there.
-            return Found(State.FAILED, runs.read_failure(job.directory) or "")
-        return found if found.state in (State.COMPLETE, State.FAILED) else None
+            return RunStatus(State.FAILED, read_failure(job.directory) or "")
+        return status if status.state in (State.COMPLETE, State.FAILED) else None
 
-    def tell(self) -> None:
-        """Tells of the runs that ended since it was last called."""
-        with self._telling:
+    def report(self) -> None:
+        """Prints a line for each run that ended since the last call."""
+        with self._reporting:
             for job in self.jobs:
-                if job.directory not in self.ended and (found := self._outcome(job)) is not None:
-                    self._end(job, found)
+                if job.directory not in self.ended and (status := self._outcome(job)) is not None:
+                    self._end(job, status)
 
     def failed(self, job: Job, reason: str) -> None:
-        """Tells of a failure that could leave nothing in the run directory."""
-        with self._telling:
-            self._end(job, Found(State.FAILED, reason))
+        """Reports a failure that left nothing in the run directory."""
+        with self._reporting:
+            self._end(job, RunStatus(State.FAILED, reason))
 
     def print_failures(self) -> int:
         """Prints a table of the runs that failed; returns their number."""
         table = Table("failed run", "reason", box=None, pad_edge=False, header_style="bold")
         reason = ""
         for job in self.jobs:
-            found = self.ended.get(job.directory)
-            if found is not None and found.state == State.FAILED:
-                table.add_row(job.title, Text("the same" if found.detail == reason else found.detail, overflow="fold"))
-                reason = found.detail
+            status = self.ended.get(job.directory)
+            if status is not None and status.state == State.FAILED:
+                table.add_row(
+                    job.title, Text("the same" if status.detail == reason else status.detail, overflow="fold")
+                )
+                reason = status.detail
         if table.row_count:
             self.console.print(table)
         return table.row_count
 
-    def _end(self, job: Job, found: Found) -> None:
-        self.ended[job.directory] = found
+    def _end(self, job: Job, status: RunStatus) -> None:
+        self.ended[job.directory] = status
         done, total = len(self.ended), len(self.jobs)
         text = f"[{done:>{len(str(total))}}/{total}] {job.title:<32} "
-        if found.state == State.FAILED:
+        if status.state == State.FAILED:
             text += "failed"
-            print(f"error: {found.detail} (run: {' '.join(job.overrides)})", file=sys.stderr, flush=True)
+            print(f"error: {status.detail} (run: {' '.join(job.overrides)})", file=sys.stderr, flush=True)
         else:
-            text += found.detail
+            text += status.detail
         if done < total:
             text += f"  {_duration((time.monotonic() - self._started) / done * (total - done))} left"
         self.say(text)
@@ -200,7 +167,7 @@ def _signature(directory: Path) -> tuple[int | None, int | None]:
         except OSError:
             return None
 
-    return modified(runs.RESULT), modified(runs.FAILURE)
+    return modified(RESULT), modified(FAILURE)
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,8 @@
 """A data set held in memory."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,4 +43,14 @@ class ImageArrays:
 
     @property
     def num_classes(self) -> int:
+        """K."""
         return len(self.class_names)
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that follow from every image, label and class name."""
+        total = hashlib.sha256(repr(self.class_names).encode())
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            total.update(repr((array.dtype.str, array.shape)).encode())
+            total.update(np.ascontiguousarray(array).data)
+        return total.hexdigest()[:16]

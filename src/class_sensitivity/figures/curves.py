@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from class_sensitivity.figures.matrices import shorten
-from class_sensitivity.sensitivity import Cost, Curve, Results
-from class_sensitivity.study import Condition
+from class_sensitivity.analysis.sensitivity import Cost, Curve, Results
+from class_sensitivity.analysis.study import Condition
 
 #: Colour, marker and line of each kind of stress (Okabe and Ito's colour-blind safe palette).
 STYLES = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from class_sensitivity import blocked
+from class_sensitivity.training import onednn as blocked
 
 #: Convolutions that are pooled: early, because most of what a layer costs is its number of pixels.
 _POOLED = (0, 1, 3)

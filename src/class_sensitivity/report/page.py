@@ -11,11 +11,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from class_sensitivity import __version__
-from class_sensitivity.claims import Verdict
+from class_sensitivity.analysis.claims.cifar10 import Verdict
 from class_sensitivity.figures.curves import describe, stress_name
-from class_sensitivity.sensitivity import Results
-from class_sensitivity.statistics import Estimate
-from class_sensitivity.study import BASELINE, Problem
+from class_sensitivity.analysis.sensitivity import Results
+from class_sensitivity.analysis.statistics import Estimate
+from class_sensitivity.analysis.study import BASELINE, Problem
 
 
 @dataclass(frozen=True)

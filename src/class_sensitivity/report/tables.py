@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from class_sensitivity.claims import Verdict
+from class_sensitivity.analysis.claims.cifar10 import Verdict
 from class_sensitivity.confusion import asymmetry
-from class_sensitivity.sensitivity import Results
-from class_sensitivity.statistics import sign_flip_p
-from class_sensitivity.study import Condition
+from class_sensitivity.analysis.sensitivity import Results
+from class_sensitivity.analysis.statistics import sign_flip_p
+from class_sensitivity.analysis.study import Condition
 
 Row = dict[str, Any]
 

@@ -1,24 +1,29 @@
 """Label noise and data reduction: pure functions from (labels, seed) to the training set of a run.
 
-A training set of n records is given by `order`, one random permutation of its positions. Reduction
+A training set of n examples is given by `order`, one random permutation of its positions. Reduction
 drops the head of `order`; noise touches the head of what is left. Hence sets are nested in `frac`,
-and at the same selection seed `reduction.frac=x` removes exactly the records that `noise.frac=x`
-lies about.
+and at the same selection seed `reduction.frac=x` removes exactly the examples that `noise.frac=x`
+touches.
 """
 
 from class_sensitivity.stress.audit import NoiseAudit, audit
-from class_sensitivity.stress.noise import NOISE_KINDS, apply_noise, touched_positions
-from class_sensitivity.stress.reduction import keep_after_reduction
+from class_sensitivity.stress.noise import NOISE_KINDS, Examples, Noise, NoiseKind, make_noise_kind, touched_positions
+from class_sensitivity.stress.reduction import Reduction, keep_after_reduction
 from class_sensitivity.stress.selection import selection_order
-from class_sensitivity.stress.train_set import TrainSet, stressed_train_set
+from class_sensitivity.stress.train_set import Stress, TrainSet, stressed_train_set
 
 __all__ = [
     "NOISE_KINDS",
+    "Examples",
+    "Noise",
     "NoiseAudit",
+    "NoiseKind",
+    "Reduction",
+    "Stress",
     "TrainSet",
-    "apply_noise",
     "audit",
     "keep_after_reduction",
+    "make_noise_kind",
     "selection_order",
     "stressed_train_set",
     "touched_positions",

@@ -10,15 +10,15 @@ from class_sensitivity.confusion import confusion_counts, normalise
 
 @dataclass(frozen=True)
 class NoiseAudit:
-    """The realised noise of one training set of n records and K classes.
+    """The realised noise of one training set of n examples and K classes.
 
     Attributes:
-        nominal: Touched share of the records, in [0, 1].
+        nominal: Touched share of the examples, in [0, 1].
         effective: Share whose label is wrong, in [0, 1].
         counts: (K, K) int64, [clean, given].
         noise_matrix: (K, K), [i, j] = share of clean class i that was given label j; NaN in the row
-            of a class without records.
-        touched_per_class: (K,) int64, touched records by clean class.
+            of a class without examples.
+        touched_per_class: (K,) int64, touched examples by clean class.
     """
 
     nominal: float
@@ -34,7 +34,7 @@ def audit(
     """Compares given with clean labels.
 
     Args:
-        clean: (n,) true labels of the records that are trained on; n > 0.
+        clean: (n,) true labels of the examples that are trained on; n > 0.
         given: (n,) the labels they carry.
         touched: (n,) which of them were selected, whether or not their label changed.
         num_classes: K.

@@ -1,74 +1,100 @@
-"""The training set of a run: which records, with which labels."""
+"""The training set of a run: which examples, with which labels."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from class_sensitivity.errors import ConfigError
 from class_sensitivity.seeding import generator
 from class_sensitivity.stress.audit import NoiseAudit, audit
-from class_sensitivity.stress.noise import apply_noise, touched_positions
-from class_sensitivity.stress.reduction import keep_after_reduction
+from class_sensitivity.stress.noise import Examples, Noise, touched_positions
+from class_sensitivity.stress.reduction import Reduction, keep_after_reduction
 from class_sensitivity.stress.selection import selection_order
 
 
 @dataclass(frozen=True)
+class Stress:
+    """What is done to a training set: reduction, then noise.
+
+    Attributes:
+        noise: Label noise.
+        reduction: Data reduction.
+        stratified: Take examples in proportion from every class, for either.
+    """
+
+    noise: Noise = field(default_factory=Noise)
+    reduction: Reduction = field(default_factory=Reduction)
+    stratified: bool = False
+
+    def check(self) -> None:
+        """Raises a ConfigError if a share is out of bounds."""
+        self.noise.check()
+        self.reduction.check()
+
+
+@dataclass(frozen=True)
 class TrainSet:
-    """n records to train on, out of the N of the data set, sorted by index.
+    """n examples to train on, out of the N of the data set, sorted by index.
 
     Attributes:
         indices: (n,) int64 positions in the data set.
         labels: (n,) int64 labels as given to the model.
         touched: (n,) bool, selected by the noise.
         audit: The realised noise.
+        visits: Examples visited in an epoch, repeats counted: n, or what n was before reduction if steps are matched.
+        held_out: (v,) int64 positions that were held out for validation before any stress, sorted.
     """
 
     indices: NDArray[np.int64]
     labels: NDArray[np.int64]
     touched: NDArray[np.bool_]
     audit: NoiseAudit
+    visits: int
+    held_out: NDArray[np.int64]
 
 
 def stressed_train_set(
     labels: NDArray[np.int64],
-    num_classes: int,
+    class_names: tuple[str, ...],
+    stress: Stress,
     *,
-    noise_kind: str = "shuffle",
-    noise_frac: float = 0.0,
-    noise_classes: Sequence[int] = (),
-    noise_partner: Sequence[int] | None = None,
-    reduction_frac: float = 0.0,
-    stratified: bool = False,
-    selection_seed: int,
-    labels_seed: int,
+    seeds: Mapping[str, int],
+    validation_frac: float = 0.0,
 ) -> TrainSet:
-    """Applies reduction, then noise.
+    """Holds examples out for validation, then applies reduction, then noise to the rest.
 
     Args:
-        labels: (n,) clean labels of the records that may be trained on; not changed.
-        num_classes: K.
-        noise_kind: A key of `NOISE_KINDS`.
-        noise_frac: Share of the kept (and eligible) records to touch, in [0, 1].
-        noise_classes: Lie about these classes only; empty means all.
-        noise_partner: (K,) partners for the kind `pair`.
-        reduction_frac: Share of the records to remove, in [0, 1].
-        stratified: Select in proportion from every class.
-        selection_seed: Seed of the stream that decides which records.
-        labels_seed: Seed of the stream that decides which labels.
-
-    Returns:
-        The training set; its indices are positions in `labels`.
+        labels: (N,) clean labels of the data set's training examples; not changed.
+        class_names: The K class names.
+        stress: What is done.
+        seeds: The seed of every stream; `validation`, `selection` and `labels` are drawn from.
+        validation_frac: Share held out, in [0, 1).
 
     Raises:
-        ValueError: A share is outside [0, 1], or no record is left.
+        ConfigError: A named class does not exist, or no example of some class would be left.
+
+    Examples:
+        >>> seeds = {"validation": 1, "selection": 1, "labels": 1}
+        >>> clean = np.arange(10) % 2
+        >>> stress = Stress(Noise(frac=0.2), Reduction(frac=0.5))
+        >>> train_set = stressed_train_set(clean, ("cat", "dog"), stress, seeds=seeds)
+        >>> len(train_set.indices), int(train_set.touched.sum())
+        (5, 1)
     """
-    order = selection_order(labels, generator(selection_seed, "selection"), stratified=stratified)
-    kept = keep_after_reduction(order, reduction_frac)
-    if len(kept) == 0:
-        raise ValueError(f"reduction_frac={reduction_frac} leaves none of {len(labels)} records")
-    touched = touched_positions(labels, kept, noise_frac, noise_classes)
-    given = apply_noise(labels, touched, noise_kind, num_classes, generator(labels_seed, "labels"), noise_partner)
+    stress.noise.check_classes(class_names)
+    held_out, trainable = _split(len(labels), validation_frac, seeds["validation"])
+    rng = generator(seeds["selection"], "selection")
+    order = trainable[selection_order(labels[trainable], rng, stratified=stress.stratified)]
+    kept = keep_after_reduction(order, stress.reduction.frac)
+    _refuse_empty(labels, kept, class_names, stress.reduction.frac, validation_frac)
+    eligible = [class_names.index(name) for name in stress.noise.classes]
+    touched = touched_positions(labels, kept, stress.noise.frac, eligible)
+    given = labels.copy()
+    given[touched] = stress.noise.kind.apply(
+        Examples(labels[touched], touched, class_names), generator(seeds["labels"], "labels")
+    )
     indices = np.sort(kept)
     is_touched = np.zeros(len(labels), bool)
     is_touched[touched] = True
@@ -76,5 +102,29 @@ def stressed_train_set(
         indices=indices,
         labels=given[indices],
         touched=is_touched[indices],
-        audit=audit(labels[indices], given[indices], is_touched[indices], num_classes),
+        audit=audit(labels[indices], given[indices], is_touched[indices], len(class_names)),
+        visits=len(trainable) if stress.reduction.match_steps else len(indices),
+        held_out=held_out,
     )
+
+
+def _split(size: int, validation_frac: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(held-out, trainable) positions, each sorted."""
+    shuffled = generator(seed, "validation").permutation(np.arange(size))
+    number = round(validation_frac * size)
+    return np.sort(shuffled[:number]), np.sort(shuffled[number:])
+
+
+def _refuse_empty(
+    labels: NDArray[np.int64],
+    kept: NDArray[np.int64],
+    class_names: tuple[str, ...],
+    reduction_frac: float,
+    validation_frac: float,
+) -> None:
+    left = np.bincount(labels[kept], minlength=len(class_names))
+    if left.all():
+        return
+    setting = f"reduction.frac={reduction_frac}" if reduction_frac else f"training.validation_frac={validation_frac}"
+    what = f"class {class_names[int(np.argmin(left))]}" if left.any() else "any class"
+    raise ConfigError(f"{setting} is too high: it leaves no training example of {what}; choose a smaller share.")

@@ -42,13 +42,15 @@ class StackedLauncher(Launcher):
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from class_sensitivity.config import checked_job
-        from class_sensitivity.stacked.training import train_jobs
+        from class_sensitivity.config import job_settings
+        from class_sensitivity.runs.run import Run
+        from class_sensitivity.training.stacked.run import train_jobs
 
         assert self.config is not None
         assert self.context is not None
-        configs = [checked_job(self.context.config_loader, self.config, words) for words in job_overrides]
-        outcomes = train_jobs(configs, self.members)
+        loader, config = self.context.config_loader, self.config
+        runs = [Run.of(job_settings(loader, config, words)) for words in job_overrides]
+        outcomes = train_jobs(runs, self.members)
         return [
             JobReturn(
                 overrides=list(words),

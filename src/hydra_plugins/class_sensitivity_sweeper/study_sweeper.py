@@ -6,6 +6,7 @@ launcher is configured, so it knows nothing of processes or clusters.
 
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,11 +24,17 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from class_sensitivity.sweep import Job, SweepScreen
+    from class_sensitivity.sweep import Job, SweepProgress
 
 _POLL_S = 1.0
-_BURIAL_S = 5.0
-_SEEN_S = 75.0
+#: How long killed processes may take to disappear.
+_KILLED_S = 5.0
+#: How long a network file system may take to show what another machine wrote.
+_VISIBLE_S = 75.0
+
+# Our presets bear the names of the launchers they set up, and Hydra takes that for a schema of the same name. Here,
+# because the processes of a launcher import this module before they compose anything.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
 
 #: Presets in conf/hydra/launcher/ and the packages behind them.
 _PLUGINS = {
@@ -43,7 +50,7 @@ class StudySweeperConfig:
     """`hydra/sweeper=study`."""
 
     _target_: str = "hydra_plugins.class_sensitivity_sweeper.study_sweeper.StudySweeper"
-    #: Setting -> comma-separated values; how a file in conf/study/ brings a grid. The command line wins.
+    #: Setting -> comma-separated values; how a file in conf/experiment/ brings a grid. The command line wins.
     params: dict[str, str] = field(default_factory=dict)
 
 
@@ -78,8 +85,9 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from class_sensitivity.errors import SweepError
-        from class_sensitivity.lease import tidy
-        from class_sensitivity.sweep import State, SweepScreen, look, print_status
+        from class_sensitivity.runs.lease import clean_up
+        from class_sensitivity.runs.status import State, read_status
+        from class_sensitivity.sweep import SweepProgress, print_status
 
         assert self.config is not None
         assert self.context is not None
@@ -89,56 +97,56 @@ class StudySweeper(Sweeper):
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         jobs = self._jobs(grid)
         if self.config.status:
-            print_status(jobs)
+            print_status([job.run for job in jobs])
             return []
-        found = {job: look(job.directory) for job in jobs}
+        status = {job: read_status(job.directory) for job in jobs}
         for job in jobs:
-            if found[job].state == State.COMPLETE:
-                tidy(job.directory)
-        missing = [job for job in jobs if job.rerun or found[job].state != State.COMPLETE]
+            if status[job].state == State.COMPLETE:
+                clean_up(job.directory)
+        missing = [job for job in jobs if job.rerun or status[job].state != State.COMPLETE]
         print(f"{len(jobs)} runs: {len(jobs) - len(missing)} complete, running {len(missing)}", flush=True)
         for job in missing:
-            if found[job].state == State.DAMAGED:
-                print(f"Damaged, so done again: {found[job].detail}", flush=True)
+            if status[job].state == State.DAMAGED:
+                print(f"Damaged, so done again: {status[job].detail}", flush=True)
         if not missing:
             return []
 
-        with SweepScreen(missing) as screen:
-            self._launch_until_ended(missing, screen)
-        failures = screen.print_failures()
+        with SweepProgress(missing) as progress:
+            self._launch_until_ended(missing, progress)
+        failures = progress.print_failures()
         if failures:
             raise SweepError(
                 f"{failures} of {len(missing)} runs failed; the same command goes on with what is not complete."
             )
         return []
 
-    def _launch_until_ended(self, jobs: Sequence["Job"], screen: "SweepScreen") -> None:
-        """Runs the jobs; what other processes do is waited for, and what a killed process left is tried once more."""
+    def _launch_until_ended(self, jobs: Sequence["Job"], progress: "SweepProgress") -> None:
+        """Runs the jobs; waits for those of other processes, and tries those whose process was killed once more."""
         launched = 0
         losses: Counter[Path] = Counter()
-        while batch := self._free(jobs, screen):
-            crash = self._launch(batch, screen, launched)
+        while batch := self._free(jobs, progress):
+            crash = self._launch(batch, progress, launched)
             launched += len(batch)
             if crash is None:
-                if not any(job.directory in screen.ended for job in batch):
+                if not any(job.directory in progress.ended for job in batch):
                     time.sleep(_POLL_S)  # all are busy, or seem so
                 continue
-            lost = self._lost([job for job in batch if job.directory not in screen.ended])
+            lost = self._lost([job for job in batch if job.directory not in progress.ended])
             losses.update(job.directory for job in lost)
             for job in lost:
                 if losses[job.directory] > 1:
-                    screen.failed(job, f"Its process was lost twice ({type(crash).__name__}: {crash}).")
+                    progress.failed(job, f"Its process was lost twice ({type(crash).__name__}: {crash}).")
                 else:
-                    screen.say(f"{job.title}: its process was lost ({type(crash).__name__}); trying once more")
+                    progress.say(f"{job.title}: its process was lost ({type(crash).__name__}); trying once more")
 
     def _lost(self, jobs: Sequence["Job"]) -> list["Job"]:
-        """Those of the jobs whose process is gone, or all that nobody does if none was begun."""
-        from class_sensitivity.sweep import State, look
+        """The jobs whose process was killed; if none was even begun, all that no process is doing."""
+        from class_sensitivity.runs.status import State, read_status
 
-        # It takes a moment until a killed process is gone, and with it those that its launcher then kills.
-        deadline = time.monotonic() + _BURIAL_S
+        # A killed process takes a moment to disappear, and so do those that its launcher then kills.
+        deadline = time.monotonic() + _KILLED_S
         while True:
-            states = {job: look(job.directory).state for job in jobs}
+            states = {job: read_status(job.directory).state for job in jobs}
             if lost := [job for job, state in states.items() if state == State.STALE]:
                 return lost
             if State.RUNNING not in states.values() or time.monotonic() > deadline:
@@ -146,72 +154,74 @@ class StudySweeper(Sweeper):
                 return [job for job, state in states.items() if state != State.RUNNING]
             time.sleep(0.1)
 
-    def _free(self, jobs: Sequence["Job"], screen: "SweepScreen") -> Sequence["Job"]:
-        """Those of the jobs that nobody is doing; waits while other processes are doing all that are left."""
-        from class_sensitivity import lease
+    def _free(self, jobs: Sequence["Job"], progress: "SweepProgress") -> Sequence["Job"]:
+        """The jobs that no process is doing; waits while other processes are doing all that are left."""
+        from class_sensitivity.runs.lease import owner
 
-        told = False
-        while waiting := [job for job in jobs if job.directory not in screen.ended]:
-            free = [job for job in waiting if (holder := lease.holder(job.directory)) is None or not holder.alive]
-            screen.tell()  # nobody holds a run that was finished this moment
-            if free := [job for job in free if job.directory not in screen.ended]:
+        reported = False
+        while waiting := [job for job in jobs if job.directory not in progress.ended]:
+            free = [job for job in waiting if (process := owner(job.directory)) is None or not process.alive]
+            progress.report()  # a run that was finished just now has no owner either
+            if free := [job for job in free if job.directory not in progress.ended]:
                 return free
-            if not told:
-                screen.say(f"waiting for runs that other processes are doing: {len(waiting)}")
-                told = True
+            if not reported:
+                progress.say(f"waiting for runs that other processes are doing: {len(waiting)}")
+                reported = True
             time.sleep(_POLL_S)
         return []
 
-    def _launch(self, jobs: Sequence["Job"], screen: "SweepScreen", first: int) -> Exception | None:
+    def _launch(self, jobs: Sequence["Job"], progress: "SweepProgress", first: int) -> Exception | None:
         """Hands jobs to the launcher; what it raised if it gave up, as most do when a process of theirs is killed."""
         from class_sensitivity.errors import BusyError, UserError
-        from class_sensitivity.sweep import look
+        from class_sensitivity.runs.status import read_status
 
         assert self.launcher is not None
         try:
             results = self.launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=first)
         except Exception as error:
-            screen.tell()
+            progress.report()
             return error
-        self._wait_to_see(
-            [job for job, result in zip(jobs, results, strict=True) if result._return_value is None], screen
+        self._wait_until_visible(
+            [job for job, result in zip(jobs, results, strict=True) if result._return_value is None], progress
         )
         for job, result in zip(jobs, results, strict=True):
             error = result._return_value
-            if job.directory in screen.ended or isinstance(error, BusyError):
+            if job.directory in progress.ended or isinstance(error, BusyError):
                 continue
             if not isinstance(error, Exception):
-                screen.failed(job, f"It ended and left no result: {look(job.directory).detail or 'nothing is there'}")
+                left = read_status(job.directory).detail or "nothing is there"
+                progress.failed(job, f"It ended and left no result: {left}")
                 continue
             # It could leave nothing in the run directory, or this is a defect outside of the run.
             if not isinstance(error, UserError):
                 traceback.print_exception(error)
-            screen.failed(job, str(error))
+            progress.failed(job, str(error))
         return None
 
-    def _wait_to_see(self, jobs: Sequence["Job"], screen: "SweepScreen") -> None:
+    def _wait_until_visible(self, jobs: Sequence["Job"], progress: "SweepProgress") -> None:
         """A network file system shows what another machine wrote up to a minute late."""
-        deadline = time.monotonic() + _SEEN_S
-        screen.tell()
-        while any(job.directory not in screen.ended for job in jobs) and time.monotonic() < deadline:
+        deadline = time.monotonic() + _VISIBLE_S
+        progress.report()
+        while any(job.directory not in progress.ended for job in jobs) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-            screen.tell()
+            progress.report()
 
     def _jobs(self, grid: Sequence[Sequence[str]]) -> list["Job"]:
         """One job for each run of the grid, composed and checked."""
-        from class_sensitivity.config import checked_job
-        from class_sensitivity.sweep import job_of
+        from class_sensitivity.config import job_settings
+        from class_sensitivity.runs.run import Run
+        from class_sensitivity.sweep import Job
         from class_sensitivity.threads import default_threads
 
         assert self.config is not None
         assert self.context is not None
         jobs: dict[Path, Job] = {}
         for words in grid:
-            values = checked_job(self.context.config_loader, self.config, words)
-            if values["training"]["threads"] is None:
+            settings = job_settings(self.context.config_loader, self.config, words)
+            if settings.training.threads is None:
                 # Decided here and not where the run lands: launchers hide the number of cores from their
                 # processes, and the number of threads changes the last digits of the weights.
                 words = [*words, f"training.threads={default_threads()}"]
-            job = job_of(values, words)
+            job = Job(Run.of(settings), tuple(words))
             jobs.setdefault(job.directory, job)
         return list(jobs.values())

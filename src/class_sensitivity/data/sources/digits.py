@@ -1,5 +1,9 @@
 """scikit-learn's bundled handwritten digits: offline, small, real."""
 
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 
 from class_sensitivity.data.arrays import ImageArrays
@@ -22,3 +26,12 @@ def load(directory: str | None = None, download: bool = False) -> ImageArrays:
         test_labels=labels[test],
         class_names=tuple(str(digit) for digit in digits.target_names),
     )
+
+
+def digest(directory: str | None = None) -> str:
+    """What tells this data set from others: the bundled file, found without importing scikit-learn for a second."""
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    bundled = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return hashlib.sha256(bundled.read_bytes()).hexdigest()[:16]

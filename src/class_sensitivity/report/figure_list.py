@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from class_sensitivity import runs
+from class_sensitivity.runs import directory as runs
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.figures import curves, images, matrices
 from class_sensitivity.figures.curves import describe, stress_name
-from class_sensitivity.sensitivity import Results
-from class_sensitivity.study import BASELINE, Condition
+from class_sensitivity.analysis.sensitivity import Results
+from class_sensitivity.analysis.study import BASELINE, Condition
 
 
 @dataclass(frozen=True)

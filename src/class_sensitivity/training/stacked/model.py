@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from class_sensitivity import blocked
+from class_sensitivity.training import onednn as blocked
 
 
 class StackedNetwork(nn.Module):

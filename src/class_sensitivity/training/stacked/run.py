@@ -13,26 +13,26 @@ import torch
 from filelock import SoftFileLease
 from torch import nn
 
-from class_sensitivity import runs
+from class_sensitivity.runs import directory as runs
 from class_sensitivity.data.datamodule import EVALUATION_BATCH
 from class_sensitivity.errors import BusyError, TrainingError, UserError
-from class_sensitivity.fitting import (
+from class_sensitivity.training.trainer import (
     disk_trouble_in_a_sentence,
     epochs_done,
     interrupts_and_writers_in_one_place,
     make_trainer,
     quieten,
 )
-from class_sensitivity.identity import directory_of, identity, recipe_name
-from class_sensitivity.lease import MARKER, held, refuse_if_lost
-from class_sensitivity.ledger import Ledger
-from class_sensitivity.preparation import Prepared, prepare
-from class_sensitivity.recording import log_summary, make_record, run_logger
-from class_sensitivity.screen import RunScreen
-from class_sensitivity.stacked.classifier import MemberCheckpoints, StackedClassifier
-from class_sensitivity.stacked.loader import StackedDataModule
-from class_sensitivity.stacked.model import StackedNetwork
-from class_sensitivity.training import failure_kept, train_job
+from class_sensitivity.runs.identity import directory_of, identity, recipe_name
+from class_sensitivity.runs.lease import MARKER, held, refuse_if_lost
+from class_sensitivity.training.metrics import Ledger
+from class_sensitivity.training.setup import Prepared, prepare
+from class_sensitivity.training.recording import log_summary, make_record, run_logger
+from class_sensitivity.training.progress import RunScreen
+from class_sensitivity.training.stacked.classifier import MemberCheckpoints, StackedClassifier
+from class_sensitivity.training.stacked.loader import StackedDataModule
+from class_sensitivity.training.stacked.model import StackedNetwork
+from class_sensitivity.training.run import failure_kept, train_job
 
 #: Shares of the free memory that a stack may fill; a CPU's is everybody's.
 _SHARE_OF_GPU, _SHARE_OF_RAM = 0.8, 0.4

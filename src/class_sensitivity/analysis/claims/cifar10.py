@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from class_sensitivity.sensitivity import Results, cell_contrast, contrast
-from class_sensitivity.statistics import Estimate, discoveries, slope_weights
-from class_sensitivity.study import BASELINE
+from class_sensitivity.analysis.sensitivity import Results, cell_contrast, contrast
+from class_sensitivity.analysis.statistics import Estimate, discoveries, slope_weights
+from class_sensitivity.analysis.study import BASELINE
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
 NOT_RUN, NOT_APPLICABLE = "not run", "not applicable"

@@ -6,9 +6,9 @@ import numpy as np
 
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.figures.curves import describe, stress_name
-from class_sensitivity.sensitivity import Cost, Curve, Results
-from class_sensitivity.statistics import KNEE_LEVELS, Estimate, smallest_sign_flip_p
-from class_sensitivity.study import BASELINE
+from class_sensitivity.analysis.sensitivity import Cost, Curve, Results
+from class_sensitivity.analysis.statistics import KNEE_LEVELS, Estimate, smallest_sign_flip_p
+from class_sensitivity.analysis.study import BASELINE
 
 
 def answers(results: Results) -> list[str]:

@@ -1,8 +1,8 @@
-"""A lease on a run directory: whoever holds it may train there, and shows with a heartbeat that it lives.
+"""A lease on a run directory: its owner alone trains there, and shows by a heartbeat that it is running.
 
 The marker is a file in the run directory, made with exclusive creation, so it works on a file system that
-several machines share. A process that is gone on this machine is found out at once; one on another machine
-after `LEASE_S` seconds without a heartbeat.
+several machines share. That an owner was killed is noticed at once on the same machine, and after `LEASE_S`
+seconds without a heartbeat on another.
 """
 
 import os
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from class_sensitivity import runs
 from class_sensitivity.errors import BusyError, RunError
+from class_sensitivity.runs.directory import CHECKPOINT, completed_record
 
 MARKER = "running.lock"
 
@@ -28,14 +28,14 @@ HEARTBEAT_S = 15.0
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who holds a lease.
+class Owner:
+    """The process that has a lease.
 
     Attributes:
         host: Its machine.
         pid: Its process there.
         silent_s: Seconds since its last heartbeat, by the clock of this machine.
-        alive: Whether it is there, as far as can be seen from here.
+        alive: Whether it is still running, as far as can be seen from here.
     """
 
     host: str
@@ -47,36 +47,36 @@ class Holder:
         return f"process {self.pid} on {self.host}"
 
 
-def holder(directory: Path) -> Holder | None:
-    """Who holds the lease on a run directory, or held it until it was killed; None if nobody does."""
+def owner(directory: Path) -> Owner | None:
+    """The owner of the lease on a run directory, also one that was killed; None if there is no lease."""
     try:
         silent_s = max(0.0, time.time() - os.lstat(directory / MARKER).st_mtime)
     except OSError:
         return None
-    owner = _lease(directory).owner
-    if owner is None:  # damaged, or being written this very moment
-        return Holder("an unknown machine", 0, silent_s, alive=silent_s < 2 * HEARTBEAT_S)
+    stored = _lease(directory).owner
+    if stored is None:  # damaged, or being written this very moment
+        return Owner("an unknown machine", 0, silent_s, alive=silent_s < 2 * HEARTBEAT_S)
     # Windows has no signal that only asks.
-    here = os.name == "posix" and owner.hostname == _own_name()
+    here = os.name == "posix" and stored.hostname == _own_name()
     # A number of a process may be given out again, as after a restart of a container; silence shows that.
-    alive = silent_s < LEASE_S and (not here or _exists(owner.pid))
+    alive = silent_s < LEASE_S and (not here or _exists(stored.pid))
     # What follows a question mark tells the containers of one machine apart.
-    return Holder(owner.hostname.split("?")[0], owner.pid, silent_s, alive)
+    return Owner(stored.hostname.split("?")[0], stored.pid, silent_s, alive)
 
 
 @contextmanager
-def held(directory: Path) -> Iterator[SoftFileLease]:
-    """Holds the lease on a run directory; the directory is made if it does not exist.
+def acquire(directory: Path) -> Iterator[SoftFileLease]:
+    """Owns the lease on a run directory within a `with` block; the directory is made if it does not exist.
 
-    A lease of a process that is gone is taken over: at once if it was on this machine, else after it was
-    watched for `LEASE_S` seconds. A living holder is not waited for.
+    A lease whose owner was killed is taken over: at once if that was on this machine, else after `LEASE_S` seconds
+    without a heartbeat. An owner that is running is not waited for.
 
     Yields:
         The lease. Its `compromise` is not None once another process took it over, as happens to a machine
         that was asleep.
 
     Raises:
-        BusyError: A living process holds it.
+        BusyError: Another process has it.
         RunError: The directory cannot be made or written, or the marker is damaged so that it never ends.
     """
     lease = _lease(directory)
@@ -85,20 +85,18 @@ def held(directory: Path) -> Iterator[SoftFileLease]:
         try:
             lease.acquire(timeout=0.5, poll_interval=0.05)
         except Timeout:
-            present = holder(directory)
-            if present is not None and present.silent_s < 2 * HEARTBEAT_S:
+            other = owner(directory)
+            if other is not None and other.silent_s < 2 * HEARTBEAT_S:
                 raise BusyError(
-                    f"{directory} is being done by {present}, last heard of {present.silent_s:.0f} s ago; "
+                    f"{directory} is being done by {other}, last heard of {other.silent_s:.0f} s ago; "
                     "wait for it or stop it."
                 ) from None
             lease.acquire(timeout=LEASE_S + HEARTBEAT_S, poll_interval=1.0)
     except (Timeout, LeaseSettingsMismatch):
-        present = holder(directory)
-        if present is not None and not present.alive:
-            raise RunError(
-                f"{directory / MARKER} cannot be taken over, although {present} is gone; remove it."
-            ) from None
-        raise BusyError(f"{directory} is being done by {present}; wait for it or stop it.") from None
+        other = owner(directory)
+        if other is not None and not other.alive:
+            raise RunError(f"{directory / MARKER} cannot be taken over, although {other} is gone; remove it.") from None
+        raise BusyError(f"{directory} is being done by {other}; wait for it or stop it.") from None
     except OSError as error:
         raise RunError(
             f"The run directory {directory} cannot be written ({error.strerror}); "
@@ -110,15 +108,15 @@ def held(directory: Path) -> Iterator[SoftFileLease]:
         lease.release()
 
 
-def tidy(directory: Path) -> None:
-    """Clears what a process left that was killed between the last word of its record and its own end."""
-    if holder(directory) is None:
+def clean_up(directory: Path) -> None:
+    """Removes the lease and checkpoint of a complete run whose process was killed after it wrote the record."""
+    if owner(directory) is None:
         return
     try:
-        with held(directory):
-            record = runs.complete(directory)
-            if record is not None and not record.config["training"]["keep_checkpoint"]:
-                (directory / runs.CHECKPOINT).unlink(missing_ok=True)
+        with acquire(directory):
+            record = completed_record(directory)
+            if record is not None and not record.keeps_checkpoint:
+                (directory / CHECKPOINT).unlink(missing_ok=True)
     except (RunError, OSError):
         pass  # the record counts all the same
 
@@ -137,7 +135,7 @@ def _lease(directory: Path) -> SoftFileLease:
         directory / MARKER,
         lease_duration=LEASE_S,
         heartbeat_interval=HEARTBEAT_S,
-        thread_local=False,  # whoever holds it here may let it go
+        thread_local=False,  # any thread of the owner may release it
         mode=0o644,
     )
 
@@ -148,9 +146,9 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # it is there and somebody else's
+        pass  # it exists and belongs to another user
     try:
-        # A process that was killed keeps its number until its parent has asked after it.
+        # A killed process stays in the process table, as a zombie, until its parent has waited for it.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (OSError, IndexError):
         return True

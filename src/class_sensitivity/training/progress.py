@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from class_sensitivity.runs import RunRecord
+from class_sensitivity.runs.directory import RunRecord
 
 
 class _EpochBar(pl.Callback):

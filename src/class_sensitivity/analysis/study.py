@@ -11,9 +11,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from class_sensitivity import runs
+from class_sensitivity.runs import directory as runs
 from class_sensitivity.errors import RunError
-from class_sensitivity.identity import condition_name, recipe_name
+from class_sensitivity.runs.identity import condition_name, recipe_name
 
 BASELINE = "baseline"
 

@@ -9,22 +9,22 @@ from typing import Any
 import pytorch_lightning as pl
 from filelock import SoftFileLease
 
-from class_sensitivity import runs
-from class_sensitivity.classifier import Classifier
+from class_sensitivity.runs import directory as runs
+from class_sensitivity.training.classifier import Classifier
 from class_sensitivity.errors import BusyError, RunError
-from class_sensitivity.fitting import (
+from class_sensitivity.training.trainer import (
     disk_trouble_in_a_sentence,
     epochs_done,
     interrupts_and_writers_in_one_place,
     make_trainer,
     quieten,
 )
-from class_sensitivity.identity import condition_name, directory_of, identity
-from class_sensitivity.lease import MARKER, held, refuse_if_lost, tidy
-from class_sensitivity.preparation import prepare
-from class_sensitivity.recording import log_summary, make_record, run_logger
-from class_sensitivity.runs import RunRecord
-from class_sensitivity.screen import RunScreen
+from class_sensitivity.runs.identity import condition_name, directory_of, identity
+from class_sensitivity.runs.lease import MARKER, held, refuse_if_lost, tidy
+from class_sensitivity.training.setup import prepare
+from class_sensitivity.training.recording import log_summary, make_record, run_logger
+from class_sensitivity.runs.directory import RunRecord
+from class_sensitivity.training.progress import RunScreen
 
 
 def train_job(config: dict[str, Any], *, alone: bool = True) -> Path:

@@ -8,12 +8,12 @@ import numpy as np
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from class_sensitivity.confusion import accuracy, recall
-from class_sensitivity.environment import describe_environment
+from class_sensitivity.training.environment import describe_environment
 from class_sensitivity.figures.matrices import confusion_figure
-from class_sensitivity.identity import condition_name
-from class_sensitivity.ledger import Ledger
-from class_sensitivity.preparation import Prepared
-from class_sensitivity.runs import RunRecord
+from class_sensitivity.runs.identity import condition_name
+from class_sensitivity.training.metrics import Ledger
+from class_sensitivity.training.setup import Prepared
+from class_sensitivity.runs.directory import RunRecord
 
 
 class _OneFileLogger(TensorBoardLogger):

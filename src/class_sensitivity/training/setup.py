@@ -10,8 +10,8 @@ from torch import nn
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.data.sources import load_arrays
-from class_sensitivity.device import Execution, choose_execution
-from class_sensitivity.identity import directory_of, identity, stream_seeds
+from class_sensitivity.training.device import Execution, choose_execution
+from class_sensitivity.runs.identity import directory_of, identity, stream_seeds
 from class_sensitivity.models import build_model
 from class_sensitivity.seeding import torch_seed
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ import traceback
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 
 from class_sensitivity.confusion import confusion_counts
 from class_sensitivity.errors import RunError, UserError
-from class_sensitivity.identity import SCHEMA_VERSION, run_directory
+from class_sensitivity.runs.identity import SCHEMA_VERSION, RunIdentity
+from class_sensitivity.runs.record import RunRecord
 
 RESULT = "result.json"
 ARRAYS = "arrays.npz"
@@ -42,57 +42,6 @@ _ARRAYS = {
 }
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """Everything a finished run says about itself.
-
-    Attributes:
-        identity: What makes it this run (`identity.identity`).
-        config: The resolved configuration it was asked for with.
-        class_names: The K class names, in the order of the matrices.
-        train_size: Records trained on.
-        steps: Optimiser steps taken.
-        noise: Nominal and effective rate, (K, K) counts and noise matrix, touched per class.
-        confusion: (K, K) counts over the clean test set after the last epoch, [true, predicted].
-        metrics: `last` and `best` test or validation metrics and the list of all `epochs`.
-        seconds: Durations in seconds by name.
-        environment: Versions, device, precision, threads, git commit and dirty flag.
-        arrays: What is too large for JSON: test_probabilities (n_test, K) float16, test_preds and
-            test_labels (n_test,), train_indices, train_labels and train_touched (train_size,).
-    """
-
-    identity: dict[str, Any]
-    config: dict[str, Any]
-    class_names: list[str]
-    train_size: int
-    steps: int
-    noise: dict[str, Any]
-    confusion: list[list[int]]
-    metrics: dict[str, Any]
-    seconds: dict[str, float]
-    environment: dict[str, Any]
-    schema: int = SCHEMA_VERSION
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """(K, K) int64 confusion counts, [true, predicted]."""
-        return np.array(self.confusion, np.int64)
-
-
-def _plain(value: Any) -> Any:
-    """Arrays to lists and NaN to null: JSON has no NaN, and other languages read these files too."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def _replace(path: Path, content: bytes | memoryview) -> None:
     """Writes a file so that it is there whole or not at all, also after a power cut."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -108,7 +57,7 @@ def _replace(path: Path, content: bytes | memoryview) -> None:
         raise
 
 
-def write(record: RunRecord, directory: Path) -> None:
+def write_record(record: RunRecord, directory: Path) -> None:
     """Writes the arrays, then `result.json`, whose presence makes the run complete.
 
     Both files carry a SHA-256 digest in `result.json`, so that a bit that flips later is seen.
@@ -116,12 +65,10 @@ def write(record: RunRecord, directory: Path) -> None:
     Raises:
         OSError: The directory cannot be written; no `result.json` is left behind.
     """
-    values = asdict(record)
-    values.pop("arrays")
+    values = record.to_json()
     stream = io.BytesIO()
     np.savez_compressed(stream, **record.arrays)  # type: ignore[arg-type]
     values["arrays_sha256"] = hashlib.sha256(stream.getbuffer()).hexdigest()
-    values = _plain(values)
     values["sha256"] = _digest(values)
     text = json.dumps(values, indent=1, allow_nan=False).encode()
     _replace(directory / ARRAYS, stream.getbuffer())
@@ -133,7 +80,7 @@ def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def read(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRecord:
+def read_record(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRecord:
     """Reads and checks a run directory; executes nothing from it.
 
     Args:
@@ -157,39 +104,17 @@ def read(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) -> RunRec
         if values.pop("sha256") != _digest(values):
             raise ValueError("its digest does not match")
         arrays_digest = values.pop("arrays_sha256")
-        record = RunRecord(**values, arrays={})  # TypeError if the file brings arrays of its own
-        _check(record, directory)
-    except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        record = RunRecord.from_json(values)
+        _refuse_foreign_place(record.identity, directory)
+    except (TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}); remove the directory and run it again") from None
-    record.arrays.update(_read_arrays(directory / ARRAYS, record, arrays_digest, arrays))
-    return record
+    return replace(record, arrays=_read_arrays(directory / ARRAYS, record, arrays_digest, arrays))
 
 
-def _check(record: RunRecord, directory: Path) -> None:
-    whole = [record.identity["seed"], record.train_size, record.steps, record.metrics["test_size"]]
-    if not all(type(value) is int for value in whole):
-        raise ValueError(f"seed, train_size, steps and test_size must be integers, found {whole}")
-    rates = [record.noise["nominal"], record.noise["effective"]]
-    if not all(isinstance(rate, int | float) and 0 <= rate <= 1 for rate in rates):
-        raise ValueError(f"nominal and effective noise must be shares, found {rates}")
-    for name in ("identity", "config", "metrics", "seconds", "environment"):
-        if not isinstance(getattr(record, name), dict):
-            raise ValueError(f"{name} must be a mapping")
-    names = record.class_names
-    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise ValueError(f"class names must be different words, found {names}")
-    num_classes = len(record.class_names)
-    if record.counts.shape != (num_classes, num_classes) or num_classes < 2:
-        raise ValueError(f"confusion is {record.counts.shape} for {num_classes} classes")
-    if not all(type(count) is int for row in record.confusion for count in row):
-        raise ValueError("confusion holds something else than integers")
-    if (record.counts < 0).any():
-        raise ValueError("confusion has negative counts")
-    if record.counts.sum() != record.metrics["test_size"]:
-        raise ValueError(f"confusion sums to {record.counts.sum()}, the test set has {record.metrics['test_size']}")
-    expected = run_directory(Path(), record.identity).parts
+def _refuse_foreign_place(identity: RunIdentity, directory: Path) -> None:
+    expected = identity.path.parts
     if directory.resolve().parts[-len(expected) :] != expected:
-        raise ValueError(f"its identity belongs in {Path(*expected)}")
+        raise ValueError(f"its identity belongs in {identity.path}")
 
 
 def _read_arrays(path: Path, record: RunRecord, digest: str, names: Collection[str]) -> dict[str, NDArray[Any]]:
@@ -213,7 +138,7 @@ def _read_arrays(path: Path, record: RunRecord, digest: str, names: Collection[s
     foreign = RunError(f"{path} does not belong to the {RESULT} beside it; remove the directory and run it again")
     for name, array in arrays.items():
         ndim, kind = _ARRAYS[name]
-        length = record.metrics["test_size"] if name.startswith("test_") else record.train_size
+        length = record.metrics.test_size if name.startswith("test_") else record.train_size
         if array.ndim != ndim or array.dtype.kind != kind or len(array) != length:
             raise foreign
     if "test_probabilities" in arrays and arrays["test_probabilities"].shape[1] != len(record.class_names):
@@ -228,7 +153,7 @@ def _read_arrays(path: Path, record: RunRecord, digest: str, names: Collection[s
     return arrays
 
 
-def complete(directory: Path) -> RunRecord | None:
+def completed_record(directory: Path) -> RunRecord | None:
     """The record without its arrays, or None where there is none yet.
 
     Raises:
@@ -237,34 +162,34 @@ def complete(directory: Path) -> RunRecord | None:
     # A link that leads nowhere is something, too: whoever made it is to be told.
     if not os.path.lexists(directory / RESULT):
         return None
-    return read(directory, arrays=())
+    return read_record(directory, arrays=())
 
 
 def is_complete(directory: Path) -> bool:
     """Whether the directory holds a record that reads back whole."""
     try:
-        return complete(directory) is not None
+        return completed_record(directory) is not None
     except RunError:
         return False
 
 
-def find(root: Path) -> Iterator[Path]:
+def find_run_directories(root: Path) -> Iterator[Path]:
     """Everything under `root` that stands where a run directory would, complete or not, in sorted order."""
     if root.is_dir():
         yield from sorted(root.glob("*/*/seed-*"))
 
 
-def refuse_foreign_link(directory: Path, identity: dict[str, Any]) -> None:
+def refuse_foreign_link(directory: Path, identity: RunIdentity) -> None:
     """Raises a RunError if the directory is a link to where another run belongs, which must not be touched."""
-    expected = run_directory(Path(), identity).parts
-    there = Path(os.path.realpath(directory))  # unlike resolve(), at peace with a link to itself
+    expected = identity.path.parts
+    there = Path(os.path.realpath(directory))  # unlike resolve(), it accepts a link to itself
     if there.parts[-len(expected) :] != expected:
         raise RunError(
             f"The run directory {directory} is a link to {there}, where another run belongs; remove the link."
         )
 
 
-def prepare(directory: Path, identity: dict[str, Any], *, keep: Collection[str]) -> None:
+def prepare_directory(directory: Path, identity: RunIdentity, *, keep: Collection[str]) -> None:
     """Makes an empty run directory, or clears what an unfinished run left.
 
     Args:

@@ -10,7 +10,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.nn import functional
 
-from class_sensitivity.ledger import EpochSums, Ledger
+from class_sensitivity.training.metrics import EpochSums, Ledger
 
 
 class Trainable(pl.LightningModule):

@@ -16,9 +16,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
-from class_sensitivity.device import Execution, keep_freed_memory
+from class_sensitivity.training.device import Execution, keep_freed_memory
 from class_sensitivity.errors import RunError, UserError
-from class_sensitivity.runs import CHECKPOINT
+from class_sensitivity.runs.directory import CHECKPOINT
 
 
 def make_trainer(

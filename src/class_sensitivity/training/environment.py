@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from class_sensitivity.device import Execution
+from class_sensitivity.training.device import Execution
 
 
 def describe_environment(execution: Execution) -> dict[str, Any]:

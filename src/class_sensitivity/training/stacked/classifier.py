@@ -10,10 +10,10 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.nn import functional
 
-from class_sensitivity.classifier import Trainable
+from class_sensitivity.training.classifier import Trainable
 from class_sensitivity.errors import UserError
-from class_sensitivity.ledger import EpochSums, Ledger
-from class_sensitivity.stacked.model import StackedNetwork, flat_name, stack_optimizers, unstack_optimizer
+from class_sensitivity.training.metrics import EpochSums, Ledger
+from class_sensitivity.training.stacked.model import StackedNetwork, flat_name, stack_optimizers, unstack_optimizer
 
 
 class StackedClassifier(Trainable):

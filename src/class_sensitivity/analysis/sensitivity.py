@@ -12,10 +12,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from class_sensitivity import statistics
+from class_sensitivity.analysis import statistics
 from class_sensitivity.confusion import asymmetry
-from class_sensitivity.statistics import NO_KNEE, Estimate, Knee
-from class_sensitivity.study import BASELINE, Condition, Study
+from class_sensitivity.analysis.statistics import NO_KNEE, Estimate, Knee
+from class_sensitivity.analysis.study import BASELINE, Condition, Study
 
 Floats = NDArray[np.float64]
 

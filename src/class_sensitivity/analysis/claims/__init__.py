@@ -1,0 +1,1 @@
+"""Claims of published papers, judged from results; one file a paper."""

@@ -1,0 +1,107 @@
+"""The batches of one epoch, gathered and augmented without workers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from class_sensitivity.data.augment import draw_variants, flip_and_crop
+from class_sensitivity.seeding import generator
+
+#: Batches whose images are gathered and augmented in one go.
+_BATCHES_PER_CHUNK = 16
+#: Images of a batch of an evaluation; on a CPU twice as many no longer fit into its cache.
+EVALUATION_BATCH = 500
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive batches of an epoch.
+
+    Attributes:
+        sizes: Examples in each batch; n in all.
+        images: (n,) int64, which images.
+        labels: (n,) int64.
+        variants: (n,) int64, how each is augmented; empty for not at all.
+    """
+
+    sizes: list[int]
+    images: torch.Tensor
+    labels: torch.Tensor
+    variants: torch.Tensor
+
+
+class EpochLoader:
+    """The batches of one epoch: (B, C, H, W) float32 images in channels_last layout, (B,) int64 labels.
+
+    Args:
+        images: (N, H, W, C) uint8, padded by `padding`.
+        labels: (n,) int64, of each example.
+        order: Positions of examples in the order in which they are visited.
+        examples: (n,) int64, which image is each example's; None: the first n in their order.
+        split: `train`, `val` or `test`.
+        steps: Batches to cut `order` into; their sizes differ by one at most, so that no batch is
+            tiny and no example is left out.
+        mean: (C,) subtracted from pixel values in [0, 255].
+        std: (C,) divided by.
+        augmentation: (seed, epoch) of the augmentation stream, or None for none.
+        padding: Pixels to crop from each side at most.
+        flip: Mirror half of the images.
+    """
+
+    def __init__(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        order: torch.Tensor,
+        *,
+        examples: torch.Tensor | None = None,
+        split: str,
+        steps: int,
+        mean: torch.Tensor,
+        std: torch.Tensor,
+        augmentation: tuple[int, int] | None = None,
+        padding: int = 0,
+        flip: bool = False,
+    ) -> None:
+        self.images, self.labels, self.examples = images, labels, examples
+        self.order, self.split, self.steps = order, split, steps
+        self.mean, self.scale = mean, 1 / std
+        self.augmentation, self.padding, self.flip = augmentation, padding, flip
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def chunks(self) -> Iterator[Chunk]:
+        """What the epoch visits, some batches at a time; all variants are drawn first, so that no device waits."""
+        variants = torch.zeros(0, dtype=torch.int64)
+        if self.augmentation is not None:
+            rng = generator(self.augmentation[0], "augment", self.augmentation[1])
+            variants = draw_variants(rng, len(self.order), padding=self.padding, flip=self.flip).to(self.images.device)
+        labels = self.labels[self.order]
+        images = self.order if self.examples is None else self.examples[self.order]
+        sizes = [len(batch) for batch in self.order.tensor_split(self.steps)]
+        start = 0
+        for first in range(0, self.steps, _BATCHES_PER_CHUNK):
+            chunk = sizes[first : first + _BATCHES_PER_CHUNK]
+            part = slice(start, start + sum(chunk))
+            yield Chunk(chunk, images[part], labels[part], variants[part])
+            start = part.stop
+
+    def gather(self, images: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:
+        """(n, H, W, C) uint8 images by number, augmented if there are variants."""
+        if len(variants) == 0:
+            return self.images[images]
+        return flip_and_crop(self.images, images, variants, padding=self.padding)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(..., H, W, C) uint8 to (..., C, H, W) float32: a permuted NHWC tensor is in channels_last layout."""
+        return ((pixels.float() - self.mean) * self.scale).movedim(-1, -3)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for chunk in self.chunks():
+            pixels = torch.split(self.gather(chunk.images, chunk.variants), chunk.sizes)
+            for batch, labels in zip(pixels, torch.split(chunk.labels, chunk.sizes), strict=True):
+                yield self.normalise(batch), labels

@@ -1,0 +1,110 @@
+"""What makes two runs the same run, and the directory that follows from it.
+
+The identity holds every setting that says what is computed, and nothing else: not where the data lies,
+not where results go, not the machine. Device, threads and the precision that `auto` came to change the
+result as another machine would; they are recorded, and bits are equal only where these are. The identity
+is brought to one normal form, so that settings without effect (the kind of a noise that touches nothing)
+do not make two runs out of one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from class_sensitivity.runs.condition import Condition, digest, path_part
+from class_sensitivity.seeding import STREAMS
+from class_sensitivity.settings import ModelSettings, Recipe, TrainSettings
+
+#: Raised whenever the same identity would give another result or another layout of the record.
+SCHEMA_VERSION = 3
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """What a data set is, wherever it lies.
+
+    Attributes:
+        name: Of its source.
+        digest: Of its images, labels and class names (`data.sources.data_digest`).
+        flip: Mirror half of the training images.
+        crop_padding: Pixels of reflection padding to crop from.
+    """
+
+    name: str
+    digest: str
+    flip: bool
+    crop_padding: int
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Equal for two runs if and only if they are the same run.
+
+    Attributes:
+        data: The data set.
+        model: The network and its settings.
+        training: The recipe.
+        condition: The stress.
+        seed: What every random stream is derived from.
+        fixed_streams: The seeds of the streams that have one of their own and are drawn from.
+    """
+
+    data: DataIdentity
+    model: ModelSettings
+    training: Recipe
+    condition: Condition
+    seed: int
+    fixed_streams: Mapping[str, int]
+
+    @classmethod
+    def of(cls, settings: TrainSettings, data_digest: str) -> "RunIdentity":
+        """The identity of the run that settings ask for, on a data set with this digest."""
+        data, condition = settings.data, Condition.of(settings.stress)
+        drawn_from = {
+            "selection": not condition.is_baseline,
+            "labels": condition.is_noisy,
+            "validation": settings.training.validation_frac > 0,
+            "init": True,
+            "order": True,
+            "augment": data.flip or data.crop_padding > 0,
+        }
+        chosen = asdict(settings.streams)
+        return cls(
+            data=DataIdentity(data.name, data_digest, data.flip, data.crop_padding),
+            model=settings.model,
+            training=settings.training.recipe,
+            condition=condition,
+            seed=settings.seed,
+            # A fixed stream that is not drawn from changes nothing.
+            fixed_streams={
+                name: chosen[name]
+                for name in STREAMS
+                if drawn_from[name] and chosen[name] is not None and chosen[name] != settings.seed
+            },
+        )
+
+    @property
+    def streams(self) -> dict[str, int]:
+        """The seed of every stream."""
+        return {name: self.fixed_streams.get(name, self.seed) for name in STREAMS}
+
+    @property
+    def recipe_name(self) -> str:
+        """`data-model-digest` of all that does not change within a study; runs of two recipes never mix."""
+        recipe = {"schema": SCHEMA_VERSION, **{part: asdict(self)[part] for part in ("data", "model", "training")}}
+        return path_part(f"{self.data.name}-{self.model.name}-{digest(recipe)}")
+
+    @property
+    def seed_name(self) -> str:
+        """The chance of a run, such as `seed-3` or `seed-3_init-0`."""
+        return path_part("_".join([f"seed-{self.seed}", *(f"{name}-{s}" for name, s in self.fixed_streams.items())]))
+
+    @property
+    def path(self) -> Path:
+        """Where the run lives below the directory of all runs: recipe / condition / seed."""
+        return Path(self.recipe_name, self.condition.name, self.seed_name)
+
+    @property
+    def title(self) -> str:
+        """What the run is, in a few words, for a line on the terminal."""
+        return f"{self.condition.name} seed {self.seed}"

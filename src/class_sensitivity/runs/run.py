@@ -1,0 +1,33 @@
+"""One run: what was asked for, what it is, and where it belongs; made once, at the door."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from class_sensitivity.data.sources import data_digest
+from class_sensitivity.runs.identity import RunIdentity
+from class_sensitivity.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that can be looked at, skipped, or done.
+
+    Attributes:
+        settings: What was asked for.
+        identity: What makes it this run.
+        directory: Its run directory.
+    """
+
+    settings: TrainSettings
+    identity: RunIdentity
+    directory: Path
+
+    @classmethod
+    def of(cls, settings: TrainSettings) -> "Run":
+        """The run that settings ask for.
+
+        Raises:
+            UserError: The data set is not known, or must be read for its digest and cannot be.
+        """
+        identity = RunIdentity.of(settings, data_digest(settings.data))
+        return cls(settings, identity, Path(settings.runs).expanduser() / identity.path)

@@ -1,0 +1,254 @@
+"""What a user can ask for, as types: the settings of `conf/train.yaml` and `conf/analyze.yaml`.
+
+The YAML files hold every default; these classes hold types and bounds. `config.py` makes one of them out of
+a command line, and nothing behind it sees anything else.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from class_sensitivity.errors import require
+from class_sensitivity.seeding import STREAMS
+from class_sensitivity.stress import Noise, Reduction, Stress
+
+PRECISIONS = ("auto", "bf16-mixed", "32-true")
+ACCELERATORS = ("auto", "cpu", "gpu")
+
+
+def _within(setting: str, value: float, low: float, high: float, expected: str) -> None:
+    require(math.isfinite(value) and low <= value <= high, setting, value, expected)
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """A seed of its own for a random stream, or None for the run's (`seeding.STREAMS`)."""
+
+    selection: int | None
+    labels: int | None
+    validation: int | None
+    init: int | None
+    order: int | None
+    augment: int | None
+
+    def check(self) -> None:
+        """Raises a ConfigError for a seed that is out of bounds."""
+        for name in STREAMS:
+            seed = getattr(self, name)
+            require(seed is None or seed >= 0, f"streams.{name}", seed, "an integer of 0 or more, or null")
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """How examples are chosen for noise and reduction.
+
+    Attributes:
+        stratified: In proportion from every class.
+    """
+
+    stratified: bool
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """A data set.
+
+    Attributes:
+        name: Of a file in `data/sources/`.
+        dir: Where its files are, if it needs any.
+        download: Whether it may be fetched when absent.
+        flip: Mirror half of the training images.
+        crop_padding: Pixels of reflection padding to crop from.
+        options: The settings that this data set alone has.
+    """
+
+    name: str
+    dir: str | None
+    download: bool
+    flip: bool
+    crop_padding: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises a ConfigError for a setting that is out of bounds."""
+        _within("data.crop_padding", self.crop_padding, 0, math.inf, "a number of pixels of 0 or more")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """A network.
+
+    Attributes:
+        name: Of a file in `models/`.
+        options: The settings that this network alone has.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is computed when a network is trained: with the data set and the network, what a study holds fixed.
+
+    Attributes:
+        epochs: Passes over the training set.
+        batch_size: Examples a step, at most.
+        lr: Peak learning rate.
+        momentum: Nesterov momentum.
+        weight_decay: L2 penalty on all parameters.
+        label_smoothing: Share of the target that is spread over all classes.
+        warmup_frac: Share of the steps in which the rate rises.
+        validation_frac: Share of the training set held out, clean, before any stress.
+        precision: One of `PRECISIONS`.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    label_smoothing: float
+    warmup_frac: float
+    validation_frac: float
+    precision: str
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Recipe):
+    """The recipe, and how it is executed.
+
+    Attributes:
+        test_every_epoch: Evaluate the test set after every epoch, for the curves.
+        accelerator: One of `ACCELERATORS`.
+        threads: CPU threads of one run, or None for `threads.default_threads`.
+        keep_checkpoint: Keep the last checkpoint of a complete run.
+    """
+
+    test_every_epoch: bool
+    accelerator: str
+    threads: int | None
+    keep_checkpoint: bool
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is computed, without how."""
+        return Recipe(**{setting.name: getattr(self, setting.name) for setting in fields(Recipe)})
+
+    def check(self) -> None:
+        """Raises a ConfigError for a setting that is out of bounds."""
+        _within("training.epochs", self.epochs, 1, math.inf, "an integer of 1 or more")
+        _within("training.batch_size", self.batch_size, 2, math.inf, "an integer of 2 or more")
+        require(math.isfinite(self.lr) and self.lr > 0, "training.lr", self.lr, "a number above 0")
+        _within("training.momentum", self.momentum, 0, 1, "a number from 0 to 1")
+        _within("training.weight_decay", self.weight_decay, 0, math.inf, "a number of 0 or more")
+        _within("training.label_smoothing", self.label_smoothing, 0, 1, "a number from 0 to 1")
+        _within("training.warmup_frac", self.warmup_frac, 0, 1, "a share from 0 to 1")
+        _within("training.validation_frac", self.validation_frac, 0, 0.9, "a share from 0 to 0.9")
+        require(self.precision in PRECISIONS, "training.precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        accelerators = f"one of {', '.join(ACCELERATORS)}"
+        require(self.accelerator in ACCELERATORS, "training.accelerator", self.accelerator, accelerators)
+        threads = self.threads
+        require(threads is None or threads >= 1, "training.threads", threads, "an integer of 1 or more, or null")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One run, as `python train.py` is asked for it.
+
+    Attributes:
+        runs: Where run directories go.
+        rerun: Do it although it is complete.
+        status: Say in which state it is, and run nothing.
+        seed: What every random stream is derived from ...
+        streams: ... but those that have a seed of their own.
+        noise: Label noise.
+        reduction: Data reduction.
+        selection: How examples are chosen for either.
+        data: The data set.
+        model: The network.
+        training: The recipe, and how it is executed.
+    """
+
+    runs: str
+    rerun: bool
+    status: bool
+    seed: int
+    streams: StreamSettings
+    noise: Noise
+    reduction: Reduction
+    selection: SelectionSettings
+    data: DataSettings
+    model: ModelSettings
+    training: TrainingSettings
+
+    @property
+    def stress(self) -> Stress:
+        """What is done to the training set."""
+        return Stress(self.noise, self.reduction, self.selection.stratified)
+
+    def check(self) -> None:
+        """Raises a ConfigError that names the first setting out of bounds, and what is allowed."""
+        self.stress.check()
+        require(self.seed >= 0, "seed", self.seed, "an integer of 0 or more")
+        self.streams.check()
+        self.training.check()
+        self.data.check()
+
+
+@dataclass(frozen=True)
+class MistakenSettings:
+    """The pair of classes of figure 3, by name, or None for the most frequent confusion."""
+
+    true_class: str | None
+    predicted_class: str | None
+
+
+@dataclass(frozen=True)
+class OnlySettings:
+    """Which runs to report on, or None for all."""
+
+    data: str | None
+    model: str | None
+
+    def items(self) -> Mapping[str, str]:
+        """The filters that are set, by name."""
+        return {key: value for key, value in vars(self).items() if value}
+
+
+@dataclass(frozen=True)
+class AnalyzeSettings:
+    """One report, as `python analyze.py` is asked for it.
+
+    Attributes:
+        runs: Where the run directories are.
+        out: Where the report goes.
+        only: Which runs to report on.
+        data_dir: Where the data set's images are, or None for where the runs found them.
+        alpha: 1 - coverage of intervals, and the false discovery rate of marks.
+        resamples: Bootstrap draws for ranks and knees.
+        seed: Of those draws.
+        cells: [true, predicted] class names of the cells to follow; empty for a choice that fits the data set.
+        mistaken: The pair of classes of figure 3.
+        variety: Class names of figure 7; empty for a choice that fits the data set.
+    """
+
+    runs: str
+    out: str
+    only: OnlySettings
+    data_dir: str | None
+    alpha: float
+    resamples: int
+    seed: int
+    cells: list[list[str]]
+    mistaken: MistakenSettings
+    variety: list[str]
+
+    def check(self) -> None:
+        """Raises a ConfigError that names the first setting out of bounds, and what is allowed."""
+        require(0 < self.alpha < 1, "alpha", self.alpha, "a number between 0 and 1")
+        pairs = all(len(cell) == 2 for cell in self.cells)
+        require(pairs, "cells", self.cells, "a list of [true class, predicted class]")
+        require(self.resamples >= 100, "resamples", self.resamples, "an integer of 100 or more")
+        require(self.seed >= 0, "seed", self.seed, "an integer of 0 or more")
