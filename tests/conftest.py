@@ -1,22 +1,18 @@
-"""What several test files share: configurations, the real command line, the real CIFAR-10."""
+"""Fixtures of several test files: settings, the real command line, the real CIFAR-10."""
 
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import settings
+from support.commands import ROOT, Command
 
 from class_sensitivity import config as configuration
-
-ROOT = Path(__file__).resolve().parents[1]
+from class_sensitivity.runs.run import Run
+from class_sensitivity.settings import DataSettings, TrainSettings
 
 # Before PyTorch is loaded: several test processes with several threads each wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,7 +22,8 @@ settings.register_profile("suite", deadline=None, max_examples=60, print_blob=Tr
 settings.load_profile("suite")
 configuration.register()
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeSettings = Callable[..., TrainSettings]
+MakeRun = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
@@ -36,84 +33,30 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def compose_config() -> MakeConfig:
-    """Composes `conf/train.yaml` with overrides as on the command line: `compose_config("noise.frac=0.1")`.
+def compose_settings() -> MakeSettings:
+    """Composes `conf/train.yaml` with overrides as on the command line: `compose_settings("noise.frac=0.1")`.
 
     Small enough to train in a moment: the bundled digits, two epochs of few steps, one thread.
     """
 
-    def make(*overrides: str) -> dict[str, Any]:
+    def make(*overrides: str) -> TrainSettings:
         small = ("data=digits", "training.epochs=2", "training.batch_size=128", "training.threads=1")
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            return configuration.checked(compose("train", overrides=[*small, *overrides]))
+            return configuration.train_settings(compose("train", overrides=[*small, *overrides]))
 
     return make
 
 
 @pytest.fixture
-def make_config(compose_config: MakeConfig, tmp_path: Path) -> MakeConfig:
-    """As `compose_config`, with the runs of this test in a directory of their own."""
-    return lambda *overrides: compose_config(f"runs={tmp_path / 'runs'}", *overrides)
+def make_settings(compose_settings: MakeSettings, tmp_path: Path) -> MakeSettings:
+    """As `compose_settings`, with the runs of this test in a directory of their own."""
+    return lambda *overrides: compose_settings(f"runs={tmp_path / 'runs'}", *overrides)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A command that has ended."""
-
-    rc: int
-    stdout: str
-    stderr: str
-    runs: Path
-
-    def results(self) -> list[Path]:
-        """Every result.json under the directory of runs."""
-        return sorted(self.runs.rglob("result.json"))
-
-
-class Command:
-    """`python train.py ...` from the root of the repository, as a user would type it.
-
-    The environment is bare, so that nothing of the caller's (a data directory, Hydra's switches)
-    decides what happens.
-
-    Args:
-        runs: Where the runs go, unless a test says `runs=` itself.
-    """
-
-    def __init__(self, runs: Path) -> None:
-        self.runs = runs
-        self.started: list[subprocess.Popen[str]] = []
-
-    def start(self, *arguments: str, python: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
-        """Starts it and does not wait.
-
-        Args:
-            arguments: The words after the script.
-            python: Options of the interpreter.
-            environment: Variables beside PATH and HOME.
-        """
-        own = [] if any(word.startswith("runs=") for word in arguments) else [f"runs={self.runs}"]
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        process = subprocess.Popen(
-            [sys.executable, *python, "train.py", *arguments, *own],
-            cwd=ROOT,
-            env=kept | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # A shell that starts tests in the background lets its children ignore Ctrl+C.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL) if os.name == "posix" else None,
-        )
-        self.started.append(process)
-        return process
-
-    def finish(self, process: subprocess.Popen[str]) -> Finished:
-        """Waits for it."""
-        stdout, stderr = process.communicate(timeout=600)
-        return Finished(process.returncode, stdout, stderr, self.runs)
-
-    def __call__(self, *arguments: str, **options: Any) -> Finished:
-        return self.finish(self.start(*arguments, **options))
+@pytest.fixture
+def make_run(make_settings: MakeSettings) -> MakeRun:
+    """The run that such settings ask for."""
+    return lambda *overrides: Run.of(make_settings(*overrides))
 
 
 @pytest.fixture
@@ -133,6 +76,7 @@ def commands() -> Iterator[Callable[[Path], Command]]:
 
 @pytest.fixture
 def command(commands: Callable[[Path], Command], tmp_path: Path) -> Command:
+    """A command whose runs go to `runs` in the directory of the test."""
     return commands(tmp_path / "runs")
 
 
@@ -152,4 +96,4 @@ def cifar10(cifar10_dir: str) -> Any:
     """The real CIFAR-10 as the package loads it."""
     from class_sensitivity.data.sources import load_arrays
 
-    return load_arrays("cifar10", cifar10_dir, False)
+    return load_arrays(DataSettings("cifar10", cifar10_dir, download=False, flip=True, crop_padding=2))

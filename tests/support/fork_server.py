@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def watch(folder: str, die_at: int, log: str) -> None:
@@ -68,11 +68,12 @@ def serve() -> None:
     import torch.utils.tensorboard  # noqa: F401
     from hydra.core.plugins import Plugins
 
-    import class_sensitivity.training  # noqa: F401
+    import class_sensitivity.training.run  # noqa: F401
     from class_sensitivity.data.sources import load_arrays
+    from class_sensitivity.settings import DataSettings
 
     Plugins()  # Hydra looks through everything that is installed, for seconds
-    load_arrays("digits")
+    load_arrays(DataSettings("digits", None, download=False, flip=False, crop_padding=0))
     os.chdir(ROOT)
     for line in sys.stdin:
         request = json.loads(line)
