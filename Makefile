@@ -1,14 +1,16 @@
-# make demo   a noise sweep and a reduction sweep on bundled data, offline, in about two minutes
-# make test   every check, as CI runs it
-# make bench  images a second of training against other ways, fixed costs, memory, accuracy over time, scaling, and the
-#             analysis of 20, 200 and 1,000 runs; about 25 minutes on 2 cores. CIFAR-10 comes from
-#             $CLASS_SENSITIVITY_DATA, else from data/; all values: BENCH="--json training.json"
-# make lint   format, lint and types alone
+# make demo       a noise sweep, a reduction sweep and their report, on bundled data, offline
+# make test       format, lint, types and the fast tests
+# make test-slow  the slow tests: killed processes, damaged run directories, launchers, full disks
+# make bench      images a second of training against other ways, fixed costs, memory, accuracy over time, scaling, and
+#                 the analysis of 20, 200 and 1,000 runs; about 25 minutes on 2 cores. CIFAR-10 comes from
+#                 $CLASS_SENSITIVITY_DATA, else from data/; all values: BENCH="--json training.json"
+# make lint       format, lint and types alone
+# make clean      removes the environment, the runs and the report
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo lint test test-slow bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +26,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python train.py -m data=digits reduction.frac=0.2,0.6,0.9 seed=1,2,3,4,5
 	$(BIN)/python analyze.py
 	@echo
-	@echo "The answers:                    report/index.html"
+	@echo "The report:                     report/index.html"
 	@echo "Curves and confusion matrices:  $(BIN)/tensorboard --logdir runs"
 
 lint: $(VENV)/.installed-dev
@@ -33,7 +35,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -n 2 -m slow
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/training.py $(BENCH)
