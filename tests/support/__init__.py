@@ -1,0 +1,1 @@
+"""What several test files share: commands, small disks, comparisons, made-up runs."""
