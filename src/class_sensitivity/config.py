@@ -89,16 +89,20 @@ def _noise_schema() -> type:
     """The settings that every kind of noise has, and those of each kind with their defaults.
 
     Raises:
-        TypeError: Two kinds have a setting of one name and different types.
+        TypeError: A kind has a setting that every kind has, or two kinds have one of the same name that differs in
+            type or default.
     """
-    columns: dict[str, tuple[str, Any, Any]] = {"kind": ("kind", str, MISSING)}
-    for setting in fields(Noise):
-        columns.setdefault(setting.name, (setting.name, setting.type, MISSING))
-    for kind in NOISE_KINDS.values():
+    columns = {setting.name: (setting.name, setting.type, MISSING) for setting in fields(Noise)}
+    columns["kind"] = ("kind", str, MISSING)
+    every_kind, typed = set(columns), dict[str, tuple[Any, Any]]()
+    for kind_name, kind in NOISE_KINDS.items():
+        default = make_noise_kind(kind_name, {})
         for setting in noise_settings(kind):
-            name = setting.name
-            if name in columns and columns[name][1] != setting.type:
-                raise TypeError(f"noise.{name} has two types: {columns[name][1]} and {setting.type}")
+            name, own = setting.name, (setting.type, getattr(default, setting.name))
+            if name in every_kind:
+                raise TypeError(f"{kind.__name__}.{name}: every kind of noise has a setting noise.{name}")
+            if typed.setdefault(name, own) != own:
+                raise TypeError(f"{kind.__name__}.{name}: another kind has noise.{name} with another type or default")
             columns[name] = (name, setting.type, _default_of(setting))
     return make_dataclass("NoiseSettings", columns.values())
 
@@ -129,7 +133,7 @@ def _value(setting: Field[Any], value: Any) -> Any:
     if not is_dataclass(setting.type):
         return value
     if setting.type in _OPEN_SECTIONS:
-        own = {known.name for known in fields(setting.type)}
+        own = {known.name for known in fields(setting.type)} - {"options"}
         value = {
             **{key: each for key, each in value.items() if key in own},
             "options": {key: each for key, each in value.items() if key not in own},

@@ -21,7 +21,7 @@ class Condition:
         noise_kind: Kind of noise; empty without noise.
         noise_frac: Share of the kept examples that is touched.
         noise_classes: Names of the classes that may be touched, sorted; empty means all.
-        noise_options: The settings that this kind of noise alone has.
+        noise_options: The settings that this kind of noise alone has, where they are not at their default.
         reduction_frac: Share of the training set removed.
         match_steps: As many optimiser steps as without reduction.
         stratified: Examples are touched and removed in proportion from every class.
@@ -76,8 +76,7 @@ class Condition:
     @property
     def is_plain(self) -> bool:
         """Whether kinds and shares alone set it apart from the baseline."""
-        options = any(self.noise_options.values())  # an option at its empty default changes nothing
-        return not (self.noise_classes or options or self.match_steps or self.stratified)
+        return not (self.noise_classes or self.noise_options or self.match_steps or self.stratified)
 
     @property
     def series(self) -> str | None:
@@ -100,8 +99,8 @@ class Condition:
         parts = []
         if self.is_noisy:
             # Class names may hold any character, so they enter as a digest; result.json spells them out.
-            chosen = {"classes": list(self.noise_classes), **self.noise_options}
-            chosen = {key: value for key, value in chosen.items() if value}
+            classes = {"classes": list(self.noise_classes)} if self.noise_classes else {}
+            chosen = {**classes, **self.noise_options}
             parts.append(f"noise-{self.noise_kind}-{self.noise_frac!r}" + (f"-{digest(chosen)}" if chosen else ""))
         if self.is_reduced:
             parts.append(f"reduction-{self.reduction_frac!r}" + ("-matched-steps" if self.match_steps else ""))

@@ -63,8 +63,12 @@ class NoiseKind(ABC):
         """Raises a ConfigError if the settings do not fit a data set with these classes."""
 
     def identity(self) -> dict[str, Any]:
-        """Its settings as JSON-able values, in the form in which they make two runs the same run."""
-        return {key: value for key, value in asdict(self).items() if key != "name"}
+        """Its settings as JSON-able values, in the form in which they make two runs the same run.
+
+        A setting at its default is left out; who changes a default raises `runs.identity.SCHEMA_VERSION`.
+        """
+        default = asdict(make_noise_kind(self.name, {}))
+        return {key: value for key, value in asdict(self).items() if key != "name" and value != default[key]}
 
 
 #: Every known kind of noise by its configuration name.
