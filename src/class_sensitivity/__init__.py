@@ -1,3 +1,61 @@
-"""Which classes can a model be fooled about, by wrong labels or by missing data?"""
+"""Which classes can a model be fooled about, by wrong labels or by missing data?
+
+    import class_sensitivity as cs
+
+    study = cs.load_runs("runs")[0]
+    results = cs.analyse(study)
+    results.relative(noise_frac=0.2).to_pandas()
+
+Importing the package imports nothing else; a name is imported when it is first used, and none of them needs torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from class_sensitivity.analysis.sensitivity import RelativeMatrix, Results, analyse, contrast, relative_matrix
+    from class_sensitivity.analysis.statistics import Estimate
+    from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
+    from class_sensitivity.runs.condition import BASELINE, Condition
+
+#: Name -> the module that it is from.
+_MODULES = {
+    "load_runs": "analysis.study",
+    "LoadedRuns": "analysis.study",
+    "Study": "analysis.study",
+    "Condition": "runs.condition",
+    "BASELINE": "runs.condition",
+    "analyse": "analysis.sensitivity",
+    "Results": "analysis.sensitivity",
+    "RelativeMatrix": "analysis.sensitivity",
+    "relative_matrix": "analysis.sensitivity",
+    "contrast": "analysis.sensitivity",
+    "Estimate": "analysis.statistics",
+}
+
+__all__ = [
+    "BASELINE",
+    "Condition",
+    "Estimate",
+    "LoadedRuns",
+    "RelativeMatrix",
+    "Results",
+    "Study",
+    "__version__",
+    "analyse",
+    "contrast",
+    "load_runs",
+    "relative_matrix",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,16 +1,16 @@
 """Confusion counts and what follows from them. Rows are the truth, columns the prediction.
 
-Counts are summed before anything is divided; a row without records is NaN, never 0.
+Counts are summed before anything is divided; a row without examples is NaN, never 0.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def confusion_counts(target: NDArray[np.integer], preds: NDArray[np.integer], num_classes: int) -> Counts:
+def confusion_counts(target: ArrayLike, preds: ArrayLike, num_classes: int) -> Counts:
     """Counts each pair of (true, predicted) class.
 
     Args:
@@ -23,6 +23,11 @@ def confusion_counts(target: NDArray[np.integer], preds: NDArray[np.integer], nu
 
     Raises:
         ValueError: The lengths differ or a class is out of range.
+
+    Examples:
+        >>> confusion_counts(target=[0, 0, 0, 1], preds=[0, 1, 1, 1], num_classes=2)
+        array([[1, 2],
+               [0, 1]])
     """
     target = np.asarray(target, np.int64)
     preds = np.asarray(preds, np.int64)
@@ -41,7 +46,12 @@ def normalise(counts: Counts) -> Floats:
         counts: (..., K, K).
 
     Returns:
-        (..., K, K) float64; the row of a class without records is NaN.
+        (..., K, K) float64; the row of a class without examples is NaN.
+
+    Examples:
+        >>> normalise(np.array([[3, 1], [0, 0]]))
+        array([[0.75, 0.25],
+               [ nan,  nan]])
     """
     totals = counts.sum(axis=-1, keepdims=True)
     shares = np.full(counts.shape, np.nan)
@@ -50,12 +60,34 @@ def normalise(counts: Counts) -> Floats:
 
 
 def recall(counts: Counts) -> Floats:
-    """Share of each class that is predicted right, (..., K) in [0, 1]; NaN for an empty class."""
+    """Share of each class that is predicted right.
+
+    Args:
+        counts: (..., K, K), [true, predicted].
+
+    Returns:
+        (..., K) in [0, 1]; NaN for a class without examples.
+
+    Examples:
+        >>> recall(np.array([[3, 1], [2, 2]]))
+        array([0.75, 0.5 ])
+    """
     return np.diagonal(normalise(counts), axis1=-2, axis2=-1)
 
 
 def accuracy(counts: Counts) -> Floats:
-    """Share of all records predicted right, (...) in [0, 1]; NaN without records."""
+    """Share of all examples predicted right.
+
+    Args:
+        counts: (..., K, K), [true, predicted].
+
+    Returns:
+        (...) in [0, 1]; NaN without examples.
+
+    Examples:
+        >>> float(accuracy(np.array([[3, 1], [2, 2]])))
+        0.625
+    """
     right = np.trace(counts, axis1=-2, axis2=-1)
     total = counts.sum(axis=(-2, -1))
     share = np.full(np.shape(total), np.nan)
@@ -63,33 +95,18 @@ def accuracy(counts: Counts) -> Floats:
     return share
 
 
-def relative(counts: Counts, baseline: Counts) -> Floats:
-    """The relative matrix: mean over seeds of (condition - baseline of the same seed).
-
-    Args:
-        counts: (S, K, K) counts at the condition, one matrix a seed.
-        baseline: (S, K, K) counts of the baseline, in the same order of seeds.
-
-    Returns:
-        (K, K) float64, in test images; every row sums to 0.
-
-    Raises:
-        ValueError: The shapes differ, there is no seed, or the two were not tested on the same
-            number of images of every class.
-    """
-    if counts.shape != baseline.shape or counts.ndim != 3 or len(counts) == 0:
-        raise ValueError(f"need two equal shapes (seeds, K, K), got {counts.shape} and {baseline.shape}")
-    if not np.array_equal(counts.sum(axis=-1), baseline.sum(axis=-1)):
-        raise ValueError("condition and baseline were not tested on the same images: class totals differ")
-    difference: Floats = (counts - baseline).mean(axis=0)
-    return difference
-
-
 def asymmetry(counts: Counts) -> float:
     """How far confusion has a direction, in [0, 1].
 
     0: every pair of classes is confused equally often both ways. 1: each pair one way only. It is
     sum |C[i,j] - C[j,i]| / sum (C[i,j] + C[j,i]) over i < j; NaN where nothing is confused.
+
+    Args:
+        counts: (K, K), [true, predicted].
+
+    Examples:
+        >>> asymmetry(np.array([[90, 6], [2, 80]]))  # (6 - 2) / (6 + 2)
+        0.5
     """
     upper = np.triu_indices(counts.shape[-1], k=1)
     forth, back = counts[upper], counts.T[upper]
@@ -101,6 +118,14 @@ def most_confused(counts: NDArray[np.number], k: int = 5) -> list[tuple[int, int
     """The k largest cells off the diagonal as (true, predicted, count), largest first.
 
     Ties come in the order of (true, predicted).
+
+    Args:
+        counts: (K, K), [true, predicted].
+        k: How many, at most.
+
+    Examples:
+        >>> most_confused(np.array([[90, 6, 0], [2, 80, 1], [4, 1, 70]]), k=2)
+        [(0, 1, 6.0), (2, 0, 4.0)]
     """
     off = np.array(counts, np.float64)
     np.fill_diagonal(off, -np.inf)

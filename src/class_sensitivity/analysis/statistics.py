@@ -22,6 +22,28 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 
+def with_interval(
+    value: float, low: float, high: float, *, digits: int = 1, signed: bool = False, unit: str = ""
+) -> str:
+    """A number with its interval, as text.
+
+    Args:
+        value: The number.
+        low: Lower end of the interval; NaN where there is none, and then there are no brackets.
+        high: Upper end.
+        digits: Digits after the point.
+        signed: Give positive numbers their sign, too.
+        unit: What the number is counted in.
+
+    Examples:
+        >>> with_interval(1.25, 0.5, 2.0, digits=2, signed=True, unit="test images")
+        '+1.25 [+0.50, +2.00] test images'
+    """
+    form = f"{'+' if signed else ''}.{digits}f"
+    interval = "" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]"
+    return f"{value:{form}}{interval}" + (f" {unit}" if unit else "")
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value with its two-sided interval and test against zero; all arrays have one shape.
@@ -32,6 +54,11 @@ class Estimate:
         high: Upper end.
         p: p-value of the hypothesis that the value is 0; NaN with fewer than two seeds.
         per_seed: (S, ...) the measurement of each seed.
+
+    Examples:
+        >>> fall = Estimate(*map(np.float64, (0.031, 0.018, 0.044, 0.002)), per_seed=np.array([0.03, 0.032]))
+        >>> fall.scaled(100).text(unit="points")
+        '3.1 [1.8, 4.4] points'
     """
 
     value: Floats
@@ -47,9 +74,32 @@ class Estimate:
             self.value[index], self.low[index], self.high[index], self.p[index], per_seed=self.per_seed[seeds]
         )
 
+    def scaled(self, factor: float) -> "Estimate":
+        """The same measurement in another unit; a negative factor also turns its direction.
+
+        Args:
+            factor: What value, interval and the seeds' measurements are multiplied by; not 0.
+        """
+        low, high = (self.low, self.high) if factor > 0 else (self.high, self.low)
+        return Estimate(self.value * factor, low * factor, high * factor, self.p, self.per_seed * factor)
+
+    def text(self, digits: int = 1, *, signed: bool = False, unit: str = "") -> str:
+        """A single value with its interval: `value [low, high] unit`; no brackets where there is no interval.
+
+        Args:
+            digits: Digits after the point.
+            signed: Give positive numbers their sign, too.
+            unit: What the value is counted in.
+
+        Raises:
+            TypeError: The estimate holds more than one value.
+        """
+        numbers = float(self.value), float(self.low), float(self.high)
+        return with_interval(*numbers, digits=digits, signed=signed, unit=unit)
+
 
 @dataclass(frozen=True)
-class Parts:
+class VarianceComponents:
     """The sum over images of the seeds' mean, and what its variance is made of.
 
     Attributes:
@@ -81,7 +131,7 @@ class Parts:
         return np.asarray(np.maximum(self.per_seed.var(axis=0, ddof=1), self.interaction) / seeds)
 
 
-def two_way_parts(values: NDArray[np.number], strata: NDArray[np.integer] | None = None) -> Parts:
+def variance_components(values: NDArray[np.number], strata: NDArray[np.integer] | None = None) -> VarianceComponents:
     """Splits the variance of a sum over images into what seeds and what images contribute.
 
     The sum is taken over a fixed number of images of each stratum (class), so images count as
@@ -120,7 +170,8 @@ def two_way_parts(values: NDArray[np.number], strata: NDArray[np.integer] | None
         shrink = np.sqrt(np.divide(proper, spread, out=np.zeros(trailing), where=spread > 0))
         image_effects[inside] = effects * shrink * np.sqrt(size / (size - 1))
     per_seed = np.asarray(values.sum(axis=1, dtype=np.float64))
-    return Parts(np.asarray(per_seed.mean(axis=0)), per_seed, interaction_variance, image_variance, image_effects)
+    total = np.asarray(per_seed.mean(axis=0))
+    return VarianceComponents(total, per_seed, interaction_variance, image_variance, image_effects)
 
 
 def estimate(values: NDArray[np.number], strata: NDArray[np.integer] | None = None, *, alpha: float = 0.05) -> Estimate:
@@ -137,20 +188,27 @@ def estimate(values: NDArray[np.number], strata: NDArray[np.integer] | None = No
     Returns:
         Estimates of shape (...). Where nothing varies the interval has no width. With one seed
         interval and p-value are NaN.
+
+    Examples:
+        Two seeds, five images: how many are right.
+
+        >>> right = np.array([[1, 1, 1, 0, 1], [1, 1, 0, 0, 1]])
+        >>> estimate(right).text()
+        '3.5 [1.4, 5.6]'
     """
-    parts = two_way_parts(values, strata)
+    components = variance_components(values, strata)
     seeds = len(values)
     if seeds < 2:
-        unknown = np.full(parts.total.shape, np.nan)
-        return Estimate(parts.total, unknown, unknown, unknown, parts.per_seed)
-    variance = parts.seed_variance + parts.image_variance
+        unknown = np.full(components.total.shape, np.nan)
+        return Estimate(components.total, unknown, unknown, unknown, components.per_seed)
+    variance = components.seed_variance + components.image_variance
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = variance**2 / (parts.seed_variance**2 / (seeds - 1))
-        t = parts.total / np.sqrt(variance)
+        freedom = variance**2 / (components.seed_variance**2 / (seeds - 1))
+        t = components.total / np.sqrt(variance)
     freedom = np.where(np.isfinite(freedom), np.minimum(freedom, 1e9), 1e9)
     half = np.sqrt(variance) * stats.t.ppf(1 - alpha / 2, freedom)
-    p = np.where(variance > 0, 2 * stats.t.sf(np.abs(t), freedom), np.where(parts.total == 0, 1.0, 0.0))
-    return Estimate(parts.total, parts.total - half, parts.total + half, p, parts.per_seed)
+    p = np.where(variance > 0, 2 * stats.t.sf(np.abs(t), freedom), np.where(components.total == 0, 1.0, 0.0))
+    return Estimate(components.total, components.total - half, components.total + half, p, components.per_seed)
 
 
 def seed_weights(seeds: int, count: int, rng: np.random.Generator) -> Floats:
@@ -186,22 +244,27 @@ def resample(
     Returns:
         (B, M).
     """
-    parts = two_way_parts(values, strata)
-    draws: Floats = parts.total + weights @ parts.per_seed
+    components = variance_components(values, strata)
+    draws: Floats = components.total + weights @ components.per_seed
     if len(values) > 1:
         # What `seed_variance` adds where the seeds agree by chance.
-        lacking = parts.seed_variance - parts.per_seed.var(axis=0, ddof=1) / len(values)
+        lacking = components.seed_variance - components.per_seed.var(axis=0, ddof=1) / len(values)
         draws += np.sqrt(np.maximum(lacking, 0)) * rng.standard_normal(draws.shape)
     for stratum in np.unique(strata):
         inside = strata == stratum
         size = int(inside.sum())
         often = rng.multinomial(size, np.full(size, 1 / size), size=len(weights))
-        draws += (often - 1) @ parts.image_effects[inside]
+        draws += (often - 1) @ components.image_effects[inside]
     return draws
 
 
 def smallest_sign_flip_p(seeds: int) -> float:
-    """The smallest two-sided p-value that a sign-flip test over this many seeds can give: 2 / 2^S."""
+    """The smallest two-sided p-value that a sign-flip test over this many seeds can give: 2 / 2^S.
+
+    Examples:
+        >>> smallest_sign_flip_p(5)
+        0.0625
+    """
     return min(1.0, 2.0 ** (1 - seeds))
 
 
@@ -215,6 +278,10 @@ def sign_flip_p(per_seed: NDArray[np.floating]) -> Floats:
 
     Raises:
         ValueError: S is out of range; 2^S signs would not fit.
+
+    Examples:
+        >>> float(sign_flip_p(np.array([2.0, 1.0, 3.0])))  # all agree: 2 of the 8 choices
+        0.25
     """
     seeds = len(per_seed)
     if not 1 <= seeds <= 16:
@@ -227,12 +294,19 @@ def sign_flip_p(per_seed: NDArray[np.floating]) -> Floats:
     return np.asarray(hits.mean(axis=0)).reshape(per_seed.shape[1:])
 
 
-def discoveries(p: NDArray[np.floating], alpha: float) -> NDArray[np.bool_]:
+def benjamini_hochberg(p: NDArray[np.floating], alpha: float) -> NDArray[np.bool_]:
     """Which hypotheses are rejected at a false discovery rate of alpha (Benjamini-Hochberg).
 
     Args:
         p: p-values of any shape; NaN is never rejected and does not count.
         alpha: The rate, in (0, 1).
+
+    Returns:
+        Which are rejected, in the shape of `p`.
+
+    Examples:
+        >>> benjamini_hochberg(np.array([0.001, 0.02, 0.04, 0.8]), alpha=0.05)
+        array([ True,  True, False, False])
     """
     marked = np.zeros(p.shape, bool)
     known = ~np.isnan(p)
@@ -249,6 +323,11 @@ def rank_probabilities(draws: NDArray[np.floating]) -> Floats:
 
     Returns:
         (K, K), [item, rank], rank 0 = largest; rows and columns sum to 1.
+
+    Examples:
+        >>> rank_probabilities(np.array([[3, 1], [2, 0], [4, 5], [7, 1]]))
+        array([[0.75, 0.25],
+               [0.25, 0.75]])
     """
     count, items = draws.shape
     order = np.argsort(-draws, axis=1, kind="stable")
@@ -259,7 +338,15 @@ def rank_probabilities(draws: NDArray[np.floating]) -> Floats:
 
 
 def slope_weights(levels: NDArray[np.floating]) -> Floats:
-    """Weights w with sum(w * y) = the least-squares slope of y over the levels."""
+    """Weights w with sum(w * y) = the least-squares slope of y over the levels.
+
+    Args:
+        levels: (L,) at least two different levels.
+
+    Examples:
+        >>> float(slope_weights(np.array([0, 1, 2])) @ [5, 7, 9])
+        2.0
+    """
     centred = np.asarray(levels, np.float64) - np.mean(levels)
     weights: Floats = centred / (centred**2).sum()
     return weights
@@ -284,6 +371,12 @@ class Knee:
     slope_before: float
     slope_after: float
     p: float
+
+    def text(self) -> str:
+        """The level with its interval, `no knee` where the line holds, or nothing where nothing is known."""
+        if not np.isnan(self.level):
+            return with_interval(self.level, self.low, self.high, digits=2)
+        return "" if np.isnan(self.p) else "no knee"
 
 
 #: Nothing is known: too few levels or seeds, or no images.

@@ -1,59 +1,32 @@
 """Run records, arranged: which conditions there are, with which seeds, as labelled arrays."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from class_sensitivity.runs import directory as runs
+from class_sensitivity.analysis.notebook import titled_table
+from class_sensitivity.confusion import confusion_counts
 from class_sensitivity.errors import RunError
-from class_sensitivity.runs.identity import condition_name, recipe_name
+from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.runs.directory import find_run_directories, read_record
+from class_sensitivity.runs.record import RunRecord
+from class_sensitivity.stress import Noise
 
-BASELINE = "baseline"
+#: The kind of noise that is listed first.
+_FIRST_KIND = Noise().kind.name
 
-
-@dataclass(frozen=True, order=True)
-class Condition:
-    """One kind and amount of stress; sorts as reports list them.
-
-    Attributes:
-        reduction: Share of the training set removed.
-        noise: Share of the kept records that is touched.
-        kind: Kind of noise; empty without noise.
-        name: As in the path of its runs; it says all there is to say.
-        plain: Nothing but `kind`, `noise` and `reduction` sets it apart from the baseline: it lies
-            on a dose-response curve.
-    """
-
-    reduction: float
-    kind: str
-    noise: float
-    name: str
-    plain: bool = field(compare=False)
-
-    @classmethod
-    def of(cls, identity: Mapping[str, Any]) -> "Condition":
-        """The condition of a run's identity."""
-        noise, reduction = identity["noise"] or {}, identity["reduction"] or {}
-        plain = not (
-            noise.get("classes") or noise.get("partner") or reduction.get("match_steps") or identity["stratified"]
-        )
-        return cls(
-            reduction=reduction.get("frac", 0.0),
-            noise=noise.get("frac", 0.0),
-            kind=noise.get("kind", ""),
-            name=condition_name(dict(identity)),
-            plain=plain,
-        )
+#: What is kept of every run beside its predictions.
+_SCALARS = ("effective_noise", "train_size", "steps")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Study:
     """All complete runs of one recipe (data set, model, training), tested on the same images.
 
@@ -68,8 +41,17 @@ class Study:
             `counts` (condition, seed, true, predicted) int64, 0 where a run is missing;
             `present` (condition, seed) bool; and per run `effective_noise`, `train_size`, `steps`.
         preds: (condition, seed, image) int16 predicted classes, -1 where a run is missing.
-        paths: (condition name, seed) -> run directory.
+        directories: (condition, seed) -> run directory.
         notes: What a reader should know about how the runs differ, as sentences.
+
+    Examples:
+        >>> noisy = Condition(noise_kind="shuffle", noise_frac=0.2)
+        >>> preds = {(BASELINE, 1): [0, 0, 1, 1], (BASELINE, 2): [0, 1, 1, 1], (noisy, 1): [0, 1, 1, 0]}
+        >>> study = Study.of_preds([0, 0, 1, 1], preds, class_names=("cat", "dog"))
+        >>> study
+        <Study: 2 conditions, seeds 1, 2, 4 test images of 2 classes>
+        >>> study.common_seeds(BASELINE, study.find(noise_frac=0.2))
+        [1]
     """
 
     recipe: str
@@ -80,8 +62,84 @@ class Study:
     labels: NDArray[np.int16]
     arrays: xr.Dataset
     preds: NDArray[np.int16]
-    paths: Mapping[tuple[str, int], Path]
+    directories: Mapping[tuple[Condition, int], Path]
     notes: tuple[str, ...]
+
+    @classmethod
+    def of_preds(
+        cls,
+        labels: ArrayLike,
+        preds: Mapping[tuple[Condition, int], ArrayLike],
+        class_names: Sequence[str],
+        *,
+        recipe: str = "",
+        data: str = "",
+        model: str = "",
+        scalars: Mapping[tuple[Condition, int], Mapping[str, float]] | None = None,
+        directories: Mapping[tuple[Condition, int], Path] | None = None,
+        notes: Iterable[str] = (),
+    ) -> "Study":
+        """Arranges predictions, wherever they come from.
+
+        Args:
+            labels: (n,) true class of each test image, in [0, K).
+            preds: (condition, seed) -> (n,) predicted classes, in [0, K); at least one.
+            class_names: The K names.
+            recipe: As the attribute.
+            data: As the attribute.
+            model: As the attribute.
+            scalars: What is known of each run beside its predictions: `effective_noise`, `train_size`, `steps`.
+            directories: As the attribute.
+            notes: As the attribute.
+
+        Raises:
+            ValueError: A run has other than n predictions, or a class is out of range.
+        """
+        conditions = sorted({condition for condition, _ in preds})
+        seeds = sorted({seed for _, seed in preds})
+        names, labels = list(class_names), np.asarray(labels, np.int16)
+        shape = (len(conditions), len(seeds))
+        counts = np.zeros((*shape, len(names), len(names)), np.int64)
+        arranged = np.full((*shape, len(labels)), -1, np.int16)
+        present = np.zeros(shape, bool)
+        measured = {name: np.full(shape, np.nan) for name in _SCALARS}
+        places = {condition: index for index, condition in enumerate(conditions)}
+        for (condition, seed), predicted in preds.items():
+            at = places[condition], seeds.index(seed)
+            counts[at] = confusion_counts(labels, predicted, len(names))
+            arranged[at] = predicted
+            present[at] = True
+            for name, value in (scalars or {}).get((condition, seed), {}).items():
+                measured[name][at] = value
+        arrays = xr.Dataset(
+            {
+                "counts": (("condition", "seed", "true", "predicted"), counts),
+                "present": (("condition", "seed"), present),
+                **{name: (("condition", "seed"), values) for name, values in measured.items()},
+            },
+            coords={
+                "condition": [condition.name for condition in conditions],
+                "seed": seeds,
+                "true": names,
+                "predicted": names,
+                "noise_kind": ("condition", [condition.noise_kind for condition in conditions]),
+                "noise_frac": ("condition", [condition.noise_frac for condition in conditions]),
+                "reduction_frac": ("condition", [condition.reduction_frac for condition in conditions]),
+            },
+            attrs={"recipe": recipe},
+        )
+        return cls(
+            recipe=recipe,
+            data=data,
+            model=model,
+            class_names=tuple(names),
+            conditions=tuple(conditions),
+            labels=labels,
+            arrays=arrays,
+            preds=arranged,
+            directories=dict(directories or {}),
+            notes=tuple(notes),
+        )
 
     @property
     def num_classes(self) -> int:
@@ -89,42 +147,133 @@ class Study:
         return len(self.class_names)
 
     @property
+    def num_runs(self) -> int:
+        """How many complete runs there are."""
+        return int(self.arrays.present.sum())
+
+    @property
     def seeds(self) -> list[int]:
         """All seeds of the study, present at every condition or not."""
         return [int(seed) for seed in self.arrays.seed.values]
 
-    def has(self, name: str) -> bool:
+    def has(self, condition: Condition) -> bool:
         """Whether a condition has any complete run."""
-        return any(condition.name == name for condition in self.conditions)
+        return condition in self.conditions
 
-    def condition(self, name: str) -> Condition:
-        """A condition by name.
+    def find(
+        self,
+        *,
+        noise_kind: str | None = None,
+        noise_frac: float = 0.0,
+        noise_classes: Sequence[str] = (),
+        noise_options: Mapping[str, Any] | None = None,
+        reduction_frac: float = 0.0,
+        match_steps: bool = False,
+        stratified: bool = False,
+    ) -> Condition:
+        """A condition by its values; without any, the baseline.
+
+        Args:
+            noise_kind: Kind of noise; may be left out where only one kind has this share.
+            noise_frac: Share of the examples that is touched.
+            noise_classes: Names of the classes that may be touched; empty means all.
+            noise_options: The settings that this kind of noise alone has; None means that they have no effect.
+            reduction_frac: Share of the training set removed.
+            match_steps: As many optimiser steps as without reduction.
+            stratified: Examples are touched and removed in proportion from every class.
 
         Raises:
-            KeyError: It was not run.
+            LookupError: No condition has these values, or several kinds of noise do.
         """
-        return self.conditions[self._index(name)]
+        wanted = Condition(
+            noise_kind=noise_kind or "",
+            noise_frac=noise_frac,
+            noise_classes=tuple(sorted(set(noise_classes))),
+            noise_options=_with_effect(noise_options or {}),
+            reduction_frac=reduction_frac,
+            match_steps=match_steps,
+            stratified=stratified,
+        )
+        any_kind = noise_kind is None and noise_frac > 0
+        found = [
+            condition
+            for condition in self.conditions
+            if wanted
+            == replace(
+                condition,
+                noise_kind="" if any_kind else condition.noise_kind,
+                noise_options=_with_effect(condition.noise_options),
+            )
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            kinds = ", ".join(condition.noise_kind for condition in found)
+            raise LookupError(f"Several kinds of noise touch a share of {noise_frac:g} ({kinds}); add noise_kind=KIND.")
+        there = ", ".join(condition.name for condition in self.conditions)
+        raise LookupError(f"No condition of this study has these values; there is {there}.")
 
-    def _index(self, name: str) -> int:
-        for index, condition in enumerate(self.conditions):
-            if condition.name == name:
-                return index
-        raise KeyError(name)
+    def _index(self, condition: Condition) -> int:
+        try:
+            return self.conditions.index(condition)
+        except ValueError:
+            there = ", ".join(known.name for known in self.conditions)
+            raise LookupError(f"{condition.name} was not run; there is {there}.") from None
 
-    def common_seeds(self, *names: str) -> list[int]:
-        """Seeds that are complete at every one of the conditions: the ones that can be paired."""
-        present = self.arrays.present.values[[self._index(name) for name in names]].all(axis=0)
+    def common_seeds(self, *conditions: Condition) -> list[int]:
+        """Seeds that are complete at every one of the conditions: the ones that can be paired.
+
+        Raises:
+            LookupError: A condition was not run.
+        """
+        present = self.arrays.present.values[[self._index(condition) for condition in conditions]].all(axis=0)
         return [seed for seed, there in zip(self.seeds, present, strict=True) if there]
 
-    def counts_of(self, name: str, seeds: Sequence[int] | None = None) -> NDArray[np.int64]:
-        """(S, K, K) counts of a condition, [seed, true, predicted]."""
-        seeds = self.common_seeds(name) if seeds is None else seeds
-        return np.asarray(self.arrays.counts.sel(condition=name, seed=list(seeds)).values)
+    def _places(self, seeds: Sequence[int]) -> list[int]:
+        known = self.seeds
+        return [known.index(seed) for seed in seeds]
 
-    def preds_of(self, name: str, seeds: Sequence[int]) -> NDArray[np.int16]:
-        """(S, n) predicted classes of a condition."""
-        places = [self.seeds.index(seed) for seed in seeds]
-        return self.preds[self._index(name), places]
+    def counts_of(self, condition: Condition, seeds: Sequence[int] | None = None) -> NDArray[np.int64]:
+        """Counts of a condition.
+
+        Args:
+            condition: Which.
+            seeds: The S seeds; None means all that are complete.
+
+        Returns:
+            (S, K, K) [seed, true, predicted]; 0 where a run is missing.
+
+        Raises:
+            LookupError: The condition was not run.
+        """
+        seeds = self.common_seeds(condition) if seeds is None else seeds
+        return np.asarray(self.arrays.counts.values[self._index(condition), self._places(seeds)])
+
+    def preds_of(self, condition: Condition, seeds: Sequence[int]) -> NDArray[np.int16]:
+        """Predicted classes of a condition.
+
+        Args:
+            condition: Which.
+            seeds: The S seeds.
+
+        Returns:
+            (S, n); -1 where a run is missing.
+
+        Raises:
+            LookupError: The condition was not run.
+        """
+        return self.preds[self._index(condition), self._places(seeds)]
+
+    def mean_of(self, scalar: str, condition: Condition, seeds: Sequence[int] | None = None) -> float:
+        """Mean over runs of `effective_noise`, `train_size` or `steps`.
+
+        Args:
+            scalar: Which of the three.
+            condition: At which condition.
+            seeds: Over which seeds; None means all that are complete.
+        """
+        seeds = self.common_seeds(condition) if seeds is None else seeds
+        return float(self.arrays[scalar].isel(condition=self._index(condition), seed=self._places(seeds)).mean())
 
     def series(self, kind: str) -> list[Condition]:
         """The dose-response series of a kind of noise, or of reduction for kind `reduction`.
@@ -132,34 +281,74 @@ class Study:
         The baseline first, then rising levels; conditions that also carry another stress are left
         out. Empty unless the baseline and one level were run.
         """
-        if not self.has(BASELINE):
-            return []
-        if kind == "reduction":
-            levels = [c for c in self.conditions if c.plain and c.noise == 0 and c.reduction > 0]
-        else:
-            levels = [c for c in self.conditions if c.plain and c.reduction == 0 and c.kind == kind]
-        return [self.condition(BASELINE), *sorted(levels)] if levels else []
+        levels = sorted(condition for condition in self.conditions if condition.series == kind)
+        return [BASELINE, *levels] if levels and self.has(BASELINE) else []
 
     @property
     def noise_kinds(self) -> list[str]:
-        """Kinds of noise with a series, the article's first."""
-        kinds = {c.kind for c in self.conditions if c.plain and c.kind and c.reduction == 0}
-        return sorted(kinds, key=lambda kind: (kind != "shuffle", kind))
+        """Kinds of noise with a level, the default kind first."""
+        kinds = {condition.series for condition in self.conditions} - {None, "reduction"}
+        return sorted((str(kind) for kind in kinds), key=lambda kind: (kind != _FIRST_KIND, kind))
 
     def grid(self) -> pd.DataFrame:
         """Conditions x seeds: whether each run is complete."""
         return self.arrays.present.to_pandas()
 
+    def __repr__(self) -> str:
+        name = f" {self.recipe}" if self.recipe else ""
+        return (
+            f"<Study{name}: {len(self.conditions)} conditions, seeds {', '.join(map(str, self.seeds))}, "
+            f"{len(self.labels)} test images of {self.num_classes} classes>"
+        )
+
+    def _repr_html_(self) -> str:
+        title = f"{self.data}, {self.model}: {self.num_runs} runs, {len(self.labels):,} test images"
+        return titled_table(title, self.grid().map(lambda there: "yes" if there else "missing"))
+
+
+def _with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a kind of noise that change something: an empty one is at its default."""
+    return {key: value for key, value in options.items() if value}
+
 
 @dataclass(frozen=True)
-class Problem:
-    """A run directory that is left out, and why."""
+class LeftOut:
+    """A run directory that is not counted, and why."""
 
     path: Path
     reason: str
 
 
-def load(root: Path, *, data: str | None = None, model: str | None = None) -> tuple[list[Study], list[Problem]]:
+@dataclass(frozen=True, repr=False)
+class LoadedRuns(Sequence[Study]):
+    """The studies below a directory of runs, one for each recipe, in the order of their names.
+
+    Attributes:
+        studies: The same as a tuple.
+        left_out: Every run directory that is not counted.
+    """
+
+    studies: tuple[Study, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    @overload
+    def __getitem__(self, index: int) -> Study: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Study]: ...
+    def __getitem__(self, index: int | slice) -> Study | Sequence[Study]:
+        try:
+            return self.studies[index]
+        except IndexError:
+            raise IndexError(f"There is no study number {index} in {self!r}.") from None
+
+    def __repr__(self) -> str:
+        return f"<LoadedRuns: {list(self.studies)}, {len(self.left_out)} run directories left out>"
+
+
+def load_runs(root: str | Path, *, data: str | None = None, model: str | None = None) -> LoadedRuns:
     """Reads all runs below a directory and arranges those that can be trusted.
 
     Args:
@@ -168,113 +357,76 @@ def load(root: Path, *, data: str | None = None, model: str | None = None) -> tu
         model: Only runs of this model.
 
     Returns:
-        One study for each recipe, and every run directory that was left out with its reason.
+        One study for each recipe; its `left_out` lists every run directory that was left out, with the reason.
     """
-    problems: list[Problem] = []
-    groups: dict[str, list[tuple[Path, runs.RunRecord]]] = defaultdict(list)
-    for path, record in _records(root, problems):
+    left_out: list[LeftOut] = []
+    groups: dict[str, list[tuple[Path, RunRecord]]] = defaultdict(list)
+    for path, record in _records(Path(root).expanduser(), left_out):
         identity = record.identity
-        if (data and identity["data"]["name"] != data) or (model and identity["model"]["name"] != model):
+        if (data and identity.data.name != data) or (model and identity.model.name != model):
             continue
-        if identity["streams"]:
-            own = ", ".join(f"{name}={seed}" for name, seed in identity["streams"].items())
-            problems.append(Problem(path, f"has random streams of its own ({own}); only plain seeds are paired"))
+        if identity.fixed_streams:
+            fixed = ", ".join(f"{name}={seed}" for name, seed in identity.fixed_streams.items())
+            reason = f"has random streams with a seed of their own ({fixed}); only plain seeds are paired"
+            left_out.append(LeftOut(path, reason))
             continue
-        groups[recipe_name(identity)].append((path, record))
-    return [_arrange(recipe, members, problems) for recipe, members in sorted(groups.items())], problems
+        groups[identity.recipe_name].append((path, record))
+    studies = [_arrange(recipe, members, left_out) for recipe, members in sorted(groups.items())]
+    return LoadedRuns(tuple(studies), tuple(left_out))
 
 
-def _records(root: Path, problems: list[Problem]) -> Iterator[tuple[Path, runs.RunRecord]]:
+def _records(root: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, RunRecord]]:
     seen: set[Path] = set()
     # Genuine directories first: of a run and a link to it, the link is the one too many.
-    for path in sorted(runs.find(root), key=Path.is_symlink):
+    for path in sorted(find_run_directories(root), key=Path.is_symlink):
         try:
-            record = runs.read(path, arrays=("test_labels", "test_preds"))
+            record = read_record(path, arrays=("test_labels", "test_preds"))
             # A link to a run, or a copy reached twice, must not count twice.
             if path.resolve() in seen:
                 raise RunError(f"{path} is a link to a run that is counted already")
         except RunError as error:
-            problems.append(Problem(path, str(error)))
+            left_out.append(LeftOut(path, str(error)))
             continue
         seen.add(path.resolve())
         yield path, record
 
 
-def _arrange(recipe: str, members: list[tuple[Path, runs.RunRecord]], problems: list[Problem]) -> Study:
+def _arrange(recipe: str, members: list[tuple[Path, RunRecord]], left_out: list[LeftOut]) -> Study:
     # The test set that most runs share is the study's: a stray run must not drive out the rest.
     tests = [(tuple(record.class_names), record.arrays["test_labels"].tobytes()) for _, record in members]
     common = Counter(tests).most_common(1)[0][0]
-    usable = []
+    usable: dict[tuple[Condition, int], tuple[Path, RunRecord]] = {}
     for (path, record), test in zip(members, tests, strict=True):
         if test == common:
-            usable.append((path, record))
+            usable[record.identity.condition, record.identity.seed] = path, record
         else:
-            problems.append(Problem(path, "was tested on other classes or images than most runs of its recipe"))
-    first = usable[0][1]
-    labels = first.arrays["test_labels"]
-
-    conditions = sorted({Condition.of(record.identity) for _, record in usable})
-    seeds = sorted({record.identity["seed"] for _, record in usable})
-    places = {condition.name: index for index, condition in enumerate(conditions)}
-    num_classes = len(first.class_names)
-    shape = (len(conditions), len(seeds))
-    counts = np.zeros((*shape, num_classes, num_classes), np.int64)
-    preds = np.full((*shape, len(labels)), -1, np.int16)
-    present = np.zeros(shape, bool)
-    scalars = {name: np.full(shape, np.nan) for name in ("effective_noise", "train_size", "steps")}
-    paths = {}
-    for path, record in usable:
-        condition = Condition.of(record.identity).name
-        at = places[condition], seeds.index(record.identity["seed"])
-        counts[at] = record.counts
-        preds[at] = record.arrays["test_preds"]
-        present[at] = True
-        scalars["effective_noise"][at] = record.noise["effective"]
-        scalars["train_size"][at] = record.train_size
-        scalars["steps"][at] = record.steps
-        paths[condition, record.identity["seed"]] = path
-    names = list(first.class_names)
-    arrays = xr.Dataset(
-        {
-            "counts": (("condition", "seed", "true", "predicted"), counts),
-            "present": (("condition", "seed"), present),
-            **{name: (("condition", "seed"), values) for name, values in scalars.items()},
-        },
-        coords={
-            "condition": [condition.name for condition in conditions],
-            "seed": seeds,
-            "true": names,
-            "predicted": names,
-            "noise_kind": ("condition", [condition.kind for condition in conditions]),
-            "noise_frac": ("condition", [condition.noise for condition in conditions]),
-            "reduction_frac": ("condition", [condition.reduction for condition in conditions]),
-        },
-        attrs={"recipe": recipe},
-    )
-    return Study(
+            left_out.append(LeftOut(path, "was tested on other classes or images than most runs of its recipe"))
+    records = [record for _, record in usable.values()]
+    first = records[0]
+    return Study.of_preds(
+        first.arrays["test_labels"],
+        {key: record.arrays["test_preds"] for key, (_, record) in usable.items()},
+        first.class_names,
         recipe=recipe,
-        data=first.identity["data"]["name"],
-        model=first.identity["model"]["name"],
-        class_names=tuple(names),
-        conditions=tuple(conditions),
-        labels=labels.astype(np.int16),
-        arrays=arrays,
-        preds=preds,
-        paths=paths,
-        notes=_notes([record for _, record in usable]),
+        data=first.identity.data.name,
+        model=first.identity.model.name,
+        scalars={
+            key: {"effective_noise": record.noise.effective, "train_size": record.train_size, "steps": record.steps}
+            for key, (_, record) in usable.items()
+        },
+        directories={key: path for key, (path, _) in usable.items()},
+        notes=_notes(records),
     )
 
 
-def _notes(records: list[runs.RunRecord]) -> tuple[str, ...]:
-    notes = []
-    for key, what in (("precision", "precisions"), ("device", "kinds of device")):
-        values = sorted({str(record.environment.get(key)) for record in records})
+def _notes(records: Sequence[RunRecord]) -> Iterator[str]:
+    made = [record.environment for record in records]
+    for what, values in (
+        ("in different precisions", {environment.precision for environment in made}),
+        ("in different kinds of device", {environment.device for environment in made}),
+        ("with different versions of PyTorch", {environment.versions.get("torch", "unknown") for environment in made}),
+    ):
         if len(values) > 1:
-            notes.append(f"The runs were made in different {what} ({', '.join(values)}).")
-    versions = [record.environment.get("versions") for record in records]
-    torch = sorted({str(found.get("torch")) for found in versions if isinstance(found, dict)})
-    if len(torch) > 1:
-        notes.append(f"The runs were made with different versions of PyTorch ({', '.join(torch)}).")
-    if any(record.environment.get("git_dirty") for record in records):
-        notes.append("Some runs were made from a source tree with changes that were not committed.")
-    return tuple(notes)
+            yield f"The runs were made {what} ({', '.join(sorted(values))})."
+    if any(environment.git_dirty for environment in made):
+        yield "Some runs were made from a source tree with changes that were not committed."

@@ -6,49 +6,60 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from class_sensitivity.figures.axes import AxesArray
 
-def _grid(images: NDArray[np.uint8], captions: Sequence[str], columns: int, title: str) -> Figure:
+
+def _grid(images: NDArray[np.uint8], captions: Sequence[str], columns: int, title: str) -> AxesArray:
     rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(1.15 * columns, 1.35 * rows + 0.6), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    panels: AxesArray = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
     for axes, image, caption in zip(panels, images, captions, strict=False):
         axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(caption, fontsize=8, y=-0.22)
-    figure.suptitle(title, fontsize=11)
-    return figure
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    return panels[: len(images)]
 
 
-def mistaken_figure(images: NDArray[np.uint8], confidence: NDArray[np.floating], title: str) -> Figure:
+def plot_mistaken(images: NDArray[np.uint8], confidence: NDArray[np.floating], title: str) -> AxesArray:
     """Figure 3: images of one class taken for another, with the confidence under each.
 
     Args:
         images: (m, H, W, C) uint8.
         confidence: (m,) probability given to the wrong class.
         title: What they are.
+
+    Returns:
+        (m,) axes.
     """
     return _grid(images, [f"{value:.3f}" for value in confidence], 6, title)
 
 
-def variety_figure(images: Sequence[NDArray[np.uint8]], titles: Sequence[str]) -> Figure:
+def plot_variety(images: Sequence[NDArray[np.uint8]], titles: Sequence[str]) -> AxesArray:
     """Figure 7: training images of some classes, one block a class.
 
     Args:
         images: For each class (m, H, W, C) uint8, m the same for all.
         titles: One a class.
+
+    Returns:
+        (classes, m) axes.
     """
     columns = 6
     rows = -(-len(images[0]) // columns)
     figure = Figure(figsize=(1.05 * columns * len(images) + 0.5, 1.05 * rows + 0.7), layout="constrained")
     blocks = np.atleast_1d(np.asarray(figure.subfigures(1, len(images), wspace=0.06)))
+    drawn = []
     for block, members, title in zip(blocks, images, titles, strict=True):
-        for axes in block.subplots(rows, columns, squeeze=False).ravel():
+        panels = block.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels:
             axes.set_axis_off()
-        for axes, image in zip(block.axes, members, strict=False):
+        for axes, image in zip(panels, members, strict=False):
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        block.suptitle(title, fontsize=10)
-    return figure
+        block.suptitle(title, fontsize=10, parse_math=False)
+        drawn.append(panels[: len(members)])
+    return np.array(drawn)
 
 
 def variety(images: NDArray[np.uint8]) -> float:

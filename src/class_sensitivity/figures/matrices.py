@@ -15,6 +15,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from class_sensitivity.figures.axes import AxesArray, label_classes, new_axes
+
 COUNTS = "Blues"
 #: Blue: fewer than at the baseline. Red: more. Centred at zero; distinguishable to the colour-blind.
 DIFFERENCES = "RdBu_r"
@@ -47,9 +49,8 @@ def draw_matrix(
     """
     view = np.asarray(matrix, np.float64).T  # [predicted, true]: rows up the left side
     image = axes.imshow(view, cmap=cmap, norm=norm, origin="lower")
-    short = [shorten(name) for name in class_names]
-    axes.set_xticks(range(len(short)), short, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(short)), short)
+    label_classes(axes.xaxis, class_names, rotation=45, ha="right", rotation_mode="anchor")
+    label_classes(axes.yaxis, class_names)
     axes.set_xlabel("true class")
     axes.set_ylabel("predicted class")
     axes.spines[:].set_visible(False)
@@ -77,11 +78,6 @@ def draw_matrix(
     return image
 
 
-def shorten(name: str, longest: int = 20) -> str:
-    """A class name that leaves room for the figure."""
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
 def _count(value: float) -> str:
     return f"{value:.0f}"
 
@@ -105,9 +101,10 @@ def _difference_norm(limit: float) -> Normalize:
     return FuncNorm((root, square), -limit, limit)
 
 
-def _difference_bar(figure: Figure, image: AxesImage, panels: Any, limit: float, **place: Any) -> None:
+def _difference_bar(image: AxesImage, panels: Any, limit: float, **place: Any) -> None:
     label = "test images more or fewer (colour: square root)"
     ticks = [sign * share * limit for sign in (-1, 1) for share in (1.0, 0.5, 0.2, 0.05)]
+    figure = np.ravel(panels)[0].get_figure()
     bar = figure.colorbar(image, ax=panels, label=label, ticks=sorted([0.0, *ticks]), **place)
     bar.ax.yaxis.set_major_formatter(lambda value, _: _difference(value))
 
@@ -120,20 +117,57 @@ def _size(num_classes: int) -> float:
     return max(4.0, 1.5 + 0.45 * num_classes)
 
 
-def confusion_figure(counts: NDArray[np.integer], class_names: Sequence[str], title: str) -> Figure:
-    """One confusion matrix; (K, K) counts [true, predicted], drawn in the article's view."""
+def plot_confusion(
+    counts: NDArray[np.integer], class_names: Sequence[str], title: str = "", *, ax: Axes | None = None
+) -> Axes:
+    """One confusion matrix, in the article's view.
+
+    Args:
+        counts: (K, K), [true, predicted].
+        class_names: The K names.
+        title: Above it.
+        ax: Where to draw; None: on a figure of its own.
+    """
     size = _size(len(class_names))
-    figure = Figure(figsize=(size, size), layout="constrained", dpi=80)
-    axes = figure.subplots()
+    axes = ax or new_axes(size, size, dpi=80)
     norm = Normalize(0, max(1, int(counts.max())))
     draw_matrix(axes, counts, class_names, cmap=COUNTS, norm=norm, text=_count)
-    axes.set_title(title)
-    return figure
+    axes.set_title(title, parse_math=False)
+    return axes
 
 
-def mean_matrices_figure(
+def plot_relative(
+    matrix: Matrix,
+    marked: NDArray[np.bool_],
+    class_names: Sequence[str],
+    title: str = "",
+    *,
+    limit: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """One relative matrix, in the article's view; framed cells are marked.
+
+    Args:
+        matrix: (K, K) condition minus baseline, [true, predicted], in test images.
+        marked: (K, K) cells to frame.
+        class_names: The K names.
+        title: Above it.
+        limit: The scale runs from -limit to limit; None: to the largest cell.
+        ax: Where to draw; None: on a figure of its own.
+    """
+    size = _size(len(class_names))
+    axes = ax or new_axes(size, size)
+    limit = limit or float(np.abs(matrix).max()) or 1.0
+    norm = _difference_norm(limit)
+    image = draw_matrix(axes, matrix, class_names, cmap=DIFFERENCES, norm=norm, text=_difference, marked=marked)
+    axes.set_title(title, parse_math=False)
+    _difference_bar(image, axes, limit, shrink=0.8)
+    return axes
+
+
+def plot_mean_matrices(
     matrices: Sequence[NDArray[np.integer]], titles: Sequence[str], class_names: Sequence[str], *, spread: bool = False
-) -> Figure:
+) -> AxesArray:
     """Mean confusion matrices side by side, on one scale.
 
     Args:
@@ -141,29 +175,32 @@ def mean_matrices_figure(
         titles: One a panel.
         class_names: The K names.
         spread: Write the standard deviation over seeds below each mean.
+
+    Returns:
+        (panels,) axes.
     """
     size = _size(len(class_names))
     figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
-    panels = figure.subplots(1, len(matrices), squeeze=False)[0]
+    panels: AxesArray = figure.subplots(1, len(matrices), squeeze=False)[0]
     norm = Normalize(0, max(float(m.mean(axis=0).max()) for m in matrices))
     for axes, counts, title in zip(panels, matrices, titles, strict=True):
         deviation = counts.std(axis=0, ddof=1) if spread and len(counts) > 1 else None
         image = draw_matrix(
             axes, counts.mean(axis=0), class_names, cmap=COUNTS, norm=norm, text=_count, spread=deviation
         )
-        axes.set_title(title)
+        axes.set_title(title, parse_math=False)
     figure.colorbar(image, ax=panels, shrink=0.8, label="test images, mean over seeds")
-    return figure
+    return panels
 
 
-def relative_figure(
+def plot_relatives(
     matrices: Sequence[Matrix],
     marked: Sequence[NDArray[np.bool_]],
     titles: Sequence[str],
     class_names: Sequence[str],
     *,
     limit: float,
-) -> Figure:
+) -> AxesArray:
     """Relative matrices side by side, on the report's one scale.
 
     Args:
@@ -172,20 +209,23 @@ def relative_figure(
         titles: One a panel.
         class_names: The K names.
         limit: The scale runs from -limit to limit.
+
+    Returns:
+        (panels,) axes.
     """
     size = _size(len(class_names))
     figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
-    panels = figure.subplots(1, len(matrices), squeeze=False)[0]
+    panels: AxesArray = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axes, matrix, frames, title in zip(panels, matrices, marked, titles, strict=True):
         image = draw_matrix(
             axes, matrix, class_names, cmap=DIFFERENCES, norm=_difference_norm(limit), text=_difference, marked=frames
         )
-        axes.set_title(title)
-    _difference_bar(figure, image, panels, limit, shrink=0.8)
-    return figure
+        axes.set_title(title, parse_math=False)
+    _difference_bar(image, panels, limit, shrink=0.8)
+    return panels
 
 
-def levels_figure(
+def plot_levels(
     counts: Sequence[NDArray[np.integer]],
     relatives: Sequence[Matrix],
     marked: Sequence[NDArray[np.bool_]],
@@ -193,7 +233,7 @@ def levels_figure(
     class_names: Sequence[str],
     *,
     limit: float,
-) -> Figure:
+) -> AxesArray:
     """One row a level: the mean confusion matrix on the left, the relative matrix on the right.
 
     Args:
@@ -203,14 +243,17 @@ def levels_figure(
         titles: One a level.
         class_names: The K names.
         limit: The relative scale runs from -limit to limit.
+
+    Returns:
+        (levels, 2) axes.
     """
     size = _size(len(class_names))
     figure = Figure(figsize=(2 * size + 1.5, (size + 0.3) * len(counts)), layout="constrained")
-    rows = figure.subplots(len(counts), 2, squeeze=False)
+    rows: AxesArray = figure.subplots(len(counts), 2, squeeze=False)
     top = max(float(c.mean(axis=0).max()) for c in counts)
     for (left, right), mine, relative, frames, title in zip(rows, counts, relatives, marked, titles, strict=True):
         mean = draw_matrix(left, mine.mean(axis=0), class_names, cmap=COUNTS, norm=Normalize(0, top), text=_count)
-        left.set_title(f"{title}: mean of {len(mine)} {'seed' if len(mine) == 1 else 'seeds'}")
+        left.set_title(f"{title}: mean of {len(mine)} {'seed' if len(mine) == 1 else 'seeds'}", parse_math=False)
         difference = draw_matrix(
             right,
             relative,
@@ -220,9 +263,9 @@ def levels_figure(
             text=_difference,
             marked=frames,
         )
-        right.set_title(f"{title}: minus the baseline")
+        right.set_title(f"{title}: minus the baseline", parse_math=False)
     # A bar's length is a share of all rows; it should stay about one row long.
     shrink = 0.8 / len(counts)
     figure.colorbar(mean, ax=rows[:, 0], shrink=shrink, anchor=(0, 1), label="test images")
-    _difference_bar(figure, difference, rows[:, 1], limit, shrink=shrink, anchor=(0, 1))
-    return figure
+    _difference_bar(difference, rows[:, 1], limit, shrink=shrink, anchor=(0, 1))
+    return rows

@@ -6,37 +6,39 @@ it is finished, so that a reader never finds half of one.
 
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from class_sensitivity.analysis.claims.cifar10 import Verdict, judge_all
+from class_sensitivity.analysis.claims import claims_about
+from class_sensitivity.analysis.claims.judging import Focus
+from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.errors import ReportError, UserError
-from class_sensitivity.figures.curves import stress_name
-from class_sensitivity.report.findings import answers, cautions
-from class_sensitivity.report.figure_list import Picture, pictures, relative_limit
-from class_sensitivity.report.page import Section, Shown, loss, render
+from class_sensitivity.figures.axes import figure_of
+from class_sensitivity.report.console import print_section
+from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
+from class_sensitivity.report.findings import caveats, findings
+from class_sensitivity.report.page import SavedFigure, Section, render
 from class_sensitivity.report.tables import write_tables
-from class_sensitivity.analysis.sensitivity import Results, analyse
-from class_sensitivity.analysis.study import Problem, Study, load
+from class_sensitivity.runs.directory import read_record
+from class_sensitivity.settings import AnalyzeSettings
 
 PAGE = "index.html"
 SUMMARY = "summary.md"
 
 
-def write_report(settings: dict[str, Any]) -> Path:
+def write_report(settings: AnalyzeSettings) -> Path:
     """Reads runs and writes their report.
 
     Args:
-        settings: The checked settings of `conf/analyze.yaml`.
+        settings: What was asked for.
 
     Returns:
         The report's directory.
@@ -44,19 +46,19 @@ def write_report(settings: dict[str, Any]) -> Path:
     Raises:
         UserError: There is nothing to report on, a class is not known, or the report cannot be written.
     """
-    out = Path(settings["out"]).expanduser()
-    root = Path(settings["runs"]).expanduser()
+    out = Path(settings.out).expanduser()
+    root = Path(settings.runs).expanduser()
     _check_replaceable(out, root)
     console = Console()
-    studies, problems = load(root, **settings["only"])
-    if not studies:
-        raise _nothing(root, settings, problems)
+    runs = load_runs(root, data=settings.only.data, model=settings.only.model)
+    if not runs:
+        raise _nothing(root, settings, runs)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
             fresh = Path(scratch) / out.name
             fresh.mkdir()
-            sections = _write_all(fresh, studies, problems, settings, console)
+            sections = _write_all(fresh, runs, settings, console)
             _move_into_place(fresh, out, Path(scratch))
     except OSError as error:
         raise ReportError(
@@ -64,21 +66,22 @@ def write_report(settings: dict[str, Any]) -> Path:
             "free space or choose another place with out=DIRECTORY."
         ) from None
     for section in sections:
-        _print(console, section)
-    if problems:
-        console.print(f"Run directories left out: {len(problems)}; the report says why.", highlight=False)
+        print_section(console, section)
+    if runs.left_out:
+        console.print(f"Run directories left out: {len(runs.left_out)}; the report says why.", highlight=False)
     console.print(f"Report: {out / PAGE}", highlight=False, markup=False, soft_wrap=True)
     return out
 
 
-def _nothing(root: Path, settings: dict[str, Any], problems: list[Problem]) -> ReportError:
+def _nothing(root: Path, settings: AnalyzeSettings, runs: LoadedRuns) -> ReportError:
     make = "make some with python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5"
     if not root.is_dir():
         return ReportError(f"There are no runs: {root} is not a directory; {make}, or set runs=DIRECTORY.")
-    filters = ", ".join(f"only.{key}={value}" for key, value in settings["only"].items() if value)
+    filters = ", ".join(f"only.{key}={value}" for key, value in settings.only.items().items())
     which = f" with {filters}" if filters else ""
-    left_out = f" ({len(problems)} were left out, the first because {problems[0].reason})" if problems else ""
-    return ReportError(f"There is no complete run{which} in {root}{left_out}; {make}, or set runs=DIRECTORY.")
+    left_out = runs.left_out
+    reasons = f" ({len(left_out)} were left out, the first because {left_out[0].reason})" if left_out else ""
+    return ReportError(f"There is no complete run{which} in {root}{reasons}; {make}, or set runs=DIRECTORY.")
 
 
 def _check_replaceable(out: Path, root: Path) -> None:
@@ -106,124 +109,76 @@ def _move_into_place(fresh: Path, out: Path, scratch: Path) -> None:
         raise
 
 
-def _write_all(
-    folder: Path, studies: list[Study], problems: list[Problem], settings: dict[str, Any], console: Console
-) -> list[Section]:
+def _write_all(folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, console: Console) -> list[Section]:
     with console.status("Statistics ..."):
         all_results = [
-            analyse(study, alpha=settings["alpha"], resamples=settings["resamples"], seed=settings["seed"])
-            for study in studies
+            analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed) for study in runs
         ]
     limit = relative_limit(all_results)
     plans = []
     for results in all_results:
-        arrays, apology = _images(results.study, settings["data_dir"])
-        plans.append((results, list(pictures(results, arrays, settings, limit)), apology))
+        claims = claims_about(results.study.data)
+        focus = claims.focus if claims else Focus()
+        arrays, missing_images = _images(results.study, settings.data_dir)
+        specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus))
+        plans.append((results, claims, specs, missing_images))
     sections = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Figures", total=sum(len(planned) for _, planned, _ in plans))
-        for results, planned, apology in plans:
+        task = progress.add_task("Figures", total=sum(len(plan[2]) for plan in plans))
+        for results, claims, specs, missing_images in plans:
             place = Path("figures") / results.study.recipe
             (folder / place).mkdir(parents=True)
-            shown = []
-            for picture in planned:
-                shown.append(_save(picture, folder, place))
+            figures = []
+            for spec in specs:
+                figures.append(_save(spec, folder, place))
                 progress.advance(task)
-            siblings = [
-                other
-                for other in all_results
-                if other.study.data == results.study.data and other.study.model != results.study.model
-            ]
             sections.append(
                 Section(
                     results=results,
-                    answers=answers(results),
-                    cautions=[*cautions(results), *apology],
-                    verdicts=judge_all(results, siblings),
-                    figures=shown,
+                    findings=findings(results),
+                    caveats=[*caveats(results), *missing_images],
+                    claims=claims,
+                    verdicts=claims.judge(results, _other_models(results, all_results)) if claims else [],
+                    figures=figures,
                 )
             )
     (folder / "tables").mkdir()
     tables = write_tables(all_results, [section.verdicts for section in sections], folder / "tables")
-    page, summary = render(sections, problems, tables, settings)
+    page, summary = render(sections, runs.left_out, tables, settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
     return sections
 
 
-def _images(study: Study, directory: str | None) -> tuple[ImageArrays | None, list[str]]:
-    """The data set's images, for the figures that show some; a report without them is a report."""
-    from class_sensitivity.runs import directory as runs
+def _other_models(results: Results, all_results: list[Results]) -> list[Results]:
+    """Results of other models on the same data set."""
+    mine = results.study
+    return [other for other in all_results if other.study.data == mine.data and other.study.model != mine.model]
 
-    record = runs.read(next(iter(study.paths.values())), arrays=())
+
+def _images(study: Study, directory: str | None) -> tuple[ImageArrays | None, list[str]]:
+    """The data set's images, for the figures that show some, and what to say where they are missing."""
     try:
-        place = directory or record.config["data"]["dir"]
-        arrays = load_arrays(study.data, place, False)
-    except (UserError, KeyError, TypeError):
+        record = read_record(next(iter(study.directories.values())), arrays=())
+        asked = record.data_settings
+        arrays = load_arrays(replace(asked, dir=directory or asked.dir, download=False))
+    except (UserError, KeyError, TypeError, ValueError):  # a record's settings may be those of another version
         return None, [f"Figures of images are missing: {study.data} was not found; say where with data_dir=DIRECTORY."]
     if arrays.class_names != study.class_names or not np.array_equal(arrays.test_labels, study.labels):
         return None, ["Figures of images are missing: the data set found is not the one that was tested on."]
     return arrays, []
 
 
-def _save(picture: Picture, folder: Path, place: Path) -> Shown:
-    path = place / picture.name
-    with warnings.catch_warnings():
+def _save(spec: FigureSpec, folder: Path, place: Path) -> SavedFigure:
+    path = place / spec.name
+    # The salt lets the same input give the same SVG to the byte.
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "class-sensitivity"}):
         # A letter that no font has is drawn as a box; the page shows the name as it is.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure: Figure = picture.draw()
+        figure = figure_of(spec.draw())
         figure.savefig(folder / path.with_name(f"{path.name}.png"))
         figure.set_layout_engine("none")  # the layout is found; finding it again would take as long
         figure.savefig(folder / path.with_name(f"{path.name}.svg"), metadata={"Date": None})
     png = (folder / path.with_name(f"{path.name}.png")).read_bytes()
-    return Shown(picture.name, picture.title, picture.caption, path.as_posix(), png)
-
-
-def _print(console: Console, section: Section) -> None:
-    study = section.results.study
-    console.print(
-        f"\n{study.data}, {study.model}, {len(study.paths)} runs", style="bold", markup=False, highlight=False
-    )
-    for sentence in [*section.answers, *section.cautions]:
-        console.print(f"- {sentence}", highlight=False, markup=False)
-    if not section.results.study.arrays.present.all():
-        console.print(_missing(section.results.study))
-    console.print(_classes(section.results))
-    if section.claims_apply:
-        console.print(_claims(section.verdicts))
-
-
-def _missing(study: Study) -> Table:
-    """Levels x seeds: what is there and what is not."""
-    table = Table(title="Runs", title_justify="left")
-    table.add_column("condition")
-    for seed in study.seeds:
-        table.add_column(f"seed {seed}")
-    for name, row in study.grid().iterrows():
-        table.add_row(str(name), *("yes" if there else "missing" for there in row))
-    return table
-
-
-def _classes(results: Results) -> Table:
-    table = Table(title="Classes", title_justify="left")
-    table.add_column("class")
-    table.add_column("recall", justify="right")
-    for kind in results.curves:
-        table.add_column(f"points lost per 10 of {stress_name(kind)}", justify="right")
-    recall = results.recall.get("baseline") or next(iter(results.recall.values()))
-    for index, name in enumerate(results.study.class_names):
-        losses = [loss(curve.slope[index]) for curve in results.curves.values()]
-        table.add_row(escape(name), f"{recall.value[index]:.1%}", *losses)
-    return table
-
-
-def _claims(verdicts: list[Verdict]) -> Table:
-    table = Table(title="The article's claims", title_justify="left")
-    for column in ("claim", "verdict", "effect"):
-        table.add_column(column)
-    for verdict in verdicts:
-        known = verdict.effect == verdict.effect
-        effect = f"{verdict.effect:+.2f} [{verdict.low:+.2f}, {verdict.high:+.2f}] {verdict.unit}" if known else ""
-        table.add_row(verdict.id, verdict.verdict, effect)
-    return table
+    return SavedFigure(spec.name, spec.title, spec.caption, path.as_posix(), png)

@@ -1,17 +1,17 @@
-"""The answer first: which classes are fragile, to what, how sure, and what would help."""
+"""What the runs found: which classes are fragile, to what, how sure that is, and what would help."""
 
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
+from class_sensitivity.analysis.sensitivity import LOSS_PER_SLOPE, Cost, Curve, Results
+from class_sensitivity.analysis.statistics import KNEE_LEVELS, smallest_sign_flip_p
 from class_sensitivity.confusion import most_confused
-from class_sensitivity.figures.curves import describe, stress_name
-from class_sensitivity.analysis.sensitivity import Cost, Curve, Results
-from class_sensitivity.analysis.statistics import KNEE_LEVELS, Estimate, smallest_sign_flip_p
-from class_sensitivity.analysis.study import BASELINE
+from class_sensitivity.runs.condition import BASELINE
 
 
-def answers(results: Results) -> list[str]:
+def findings(results: Results) -> list[str]:
     """The findings of a study in a few sentences, the most important first."""
     return [
         *_least_accurate(results),
@@ -21,11 +21,11 @@ def answers(results: Results) -> list[str]:
     ]
 
 
-def cautions(results: Results) -> list[str]:
+def caveats(results: Results) -> list[str]:
     """What keeps a reader from trusting the report further than it goes."""
     study = results.study
     sentences = []
-    largest = max((len(study.common_seeds(c.name)) for c in study.conditions), default=0)
+    largest = max((len(study.common_seeds(condition)) for condition in study.conditions), default=0)
     if not study.has(BASELINE):
         sentences.append(
             "There is no baseline, so nothing can be compared with it: run python train.py -m "
@@ -46,18 +46,18 @@ def cautions(results: Results) -> list[str]:
             f"p = {smallest_sign_flip_p(largest):.3g}; marks and intervals rest on a t distribution. Look at "
             "the effects, their intervals and the points of the single seeds first."
         )
-    uneven = [c.name for c in study.conditions if 0 < len(study.common_seeds(c.name)) < len(study.seeds)]
+    uneven = [c.name for c in study.conditions if 0 < len(study.common_seeds(c)) < len(study.seeds)]
     if uneven:
         sentences.append(
             f"Not every condition has all {len(study.seeds)} seeds ({', '.join(uneven)}); each comparison uses the "
             "seeds that both sides have."
         )
-    unpaired = [c.name for c in study.conditions if c.name != BASELINE and c.name not in results.relative]
+    unpaired = [c.name for c in study.conditions if c != BASELINE and c not in results.compared]
     if unpaired and study.has(BASELINE):
         sentences.append(
             f"Without a seed in common with the baseline, and so left out of comparisons: {', '.join(unpaired)}."
         )
-    apart = [c.name for c in study.conditions if not c.plain or (c.noise and c.reduction)]
+    apart = [c.name for c in study.conditions if not c.is_baseline and c.series is None]
     if apart:
         sentences.append(
             f"On no curve, because more than one thing sets them apart from the baseline: {', '.join(apart)}; their "
@@ -67,106 +67,111 @@ def cautions(results: Results) -> list[str]:
         absent = [c.name for c in study.series(kind) if c not in curve.conditions]
         if absent:
             sentences.append(
-                f"Left out of the curve of {stress_name(kind)} for want of seeds in common: {', '.join(absent)}."
+                f"Left out of the curve of {curve.label} for want of seeds in common: {', '.join(absent)}."
             )
     for cost in results.costs[:1]:
-        steps = study.arrays.steps
-        full, fewer = (
-            float(steps.sel(condition=n, seed=list(cost.seeds)).mean()) for n in (BASELINE, cost.control.name)
-        )
+        full, fewer = (study.mean_of("steps", condition, cost.seeds) for condition in (BASELINE, cost.control))
         if fewer < full:
             sentences.append(
                 f"Epochs are fixed, so the control takes fewer optimiser steps ({fewer:,.0f} of {full:,.0f}): the cost "
                 "of less data holds the cost of fewer steps."
             )
-    short = [kind for kind, curve in results.curves.items() if len(curve.levels) < KNEE_LEVELS]
+    short = [curve.label for curve in results.curves.values() if len(curve.levels) < KNEE_LEVELS]
     if short:
-        kinds = " and ".join(stress_name(kind) for kind in short)
         sentences.append(
-            f"A knee is looked for from {KNEE_LEVELS} levels on, the baseline counted; there are fewer for {kinds}."
+            f"A knee is looked for from {KNEE_LEVELS} levels on, the baseline counted; there are fewer for "
+            f"{' and '.join(short)}."
         )
     return [*sentences, *study.notes]
 
 
 def _least_accurate(results: Results) -> Iterator[str]:
-    if BASELINE not in results.recall:
+    baseline = results.baseline
+    if baseline is None:
         return
-    recall, accuracy = results.recall[BASELINE], results.accuracy[BASELINE]
+    recall = baseline.recall.scaled(100)
     worst = int(np.nanargmin(recall.value))
     yield (
-        f"Without stress the model is right on {float(accuracy.value):.1%} of the test images{_interval(accuracy)}; "
-        f"the least accurate class is {results.study.class_names[worst]}, at {recall.value[worst]:.1%}"
-        f"{_interval(recall[worst])}."
+        f"Without stress the model is right on {baseline.accuracy.scaled(100).text(unit='%')} of the test images; "
+        f"the least accurate class is {results.study.class_names[worst]}, at {recall[worst].text(unit='%')}."
     )
-
-
-def _interval(estimate: Estimate, unit: str = " %") -> str:
-    low, high = 100 * float(estimate.low), 100 * float(estimate.high)
-    return "" if np.isnan(low) else f" [{low:.1f}, {high:.1f}{unit}]"
 
 
 def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
-    names = results.study.class_names
-    loss = -curve.slope.value * 10
-    first, last = int(np.nanargmax(loss)), int(np.nanargmin(loss))
-    flipped = -10 * curve.slope.high[first], -10 * curve.slope.low[first]
-    interval = "" if np.isnan(flipped[0]) else f" [{flipped[0]:.1f}, {flipped[1]:.1f}]"
+    names, loss = results.study.class_names, curve.loss
+    first, last = int(np.nanargmax(loss.value)), int(np.nanargmin(loss.value))
     sure = "" if curve.ranks is None else f", and is the most sensitive with probability {curve.ranks[first, 0]:.0%}"
     yield (
-        f"To {stress_name(curve.kind)} the most sensitive class is {names[first]}: it loses {loss[first]:.1f}"
-        f"{interval} points of recall per 10 points of stress{sure}. "
-        f"The least sensitive is {names[last]} ({loss[last]:.1f})."
+        f"To {curve.label} the most sensitive class is {names[first]}: it loses {loss[first].text()} points of recall "
+        f"per 10 points of stress{sure}. The least sensitive is {names[last]} ({loss.value[last]:.1f})."
     )
-    bends = [(names[i], knee) for i, knee in enumerate(curve.knees) if not np.isnan(knee.level)]
+    bends = [
+        f"{name} at {knee.text()}, from {LOSS_PER_SLOPE * knee.slope_before:.1f} to "
+        f"{LOSS_PER_SLOPE * knee.slope_after:.1f}"
+        for name, knee in zip(names, curve.knees, strict=True)
+        if not np.isnan(knee.level)
+    ]
     if bends:
-        listed = "; ".join(
-            f"{name} at {knee.level:.2f} [{knee.low:.2f}, {knee.high:.2f}], from {-10 * knee.slope_before:.1f} to "
-            f"{-10 * knee.slope_after:.1f}"
-            for name, knee in bends
-        )
-        yield f"Under {stress_name(curve.kind)} these curves bend, in points lost per 10 points of stress: {listed}."
+        yield f"Under {curve.label} these curves bend, in points lost per 10 points of stress: {'; '.join(bends)}."
 
 
 def _cost(results: Results) -> Iterator[str]:
     if not results.costs:
         return
-    cost = max(results.costs, key=lambda cost: (cost.noise.kind == "shuffle", cost.noise.noise))
-    less, misled = cost.overall_less_data, cost.overall_misled
+    first_kind = results.study.noise_kinds[0]
+    cost = max(results.costs, key=lambda cost: (cost.noise.noise_kind == first_kind, cost.noise.level))
+    less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
     yield (
-        f"{describe(cost.noise)} costs {100 * float(less.value + misled.value):.1f} points of accuracy: "
-        f"{100 * float(less.value):.1f}{_interval(less, unit='')} because the good records are missing, and "
-        f"{100 * float(misled.value):.1f}{_interval(misled, unit='')} more because the model is misled. {_advice(cost)}"
+        f"{cost.noise.label} costs {float(less.value + misled.value):.1f} points of accuracy: {less.text()} because "
+        f"the good examples are missing, and {misled.text()} more because the model is misled. {_advice(cost)}"
     )
     names = results.study.class_names
-    fooled, starved = int(np.nanargmax(cost.misled.value)), int(np.nanargmax(cost.less_data.value))
+    by_class = cost.misled.scaled(100), cost.less_data.scaled(100)
+    fooled, starved = (int(np.nanargmax(each.value)) for each in by_class)
     yield (
-        f"By class, being misled costs most to {names[fooled]} ({100 * cost.misled.value[fooled]:.1f}"
-        f"{_interval(cost.misled[fooled], unit='')} points of recall) and missing records to {names[starved]} "
-        f"({100 * cost.less_data.value[starved]:.1f}{_interval(cost.less_data[starved], unit='')}), as far as these "
-        "intervals tell classes apart."
+        f"By class, being misled costs most to {names[fooled]} ({by_class[0][fooled].text(unit='points of recall')}) "
+        f"and missing examples to {names[starved]} ({by_class[1][starved].text()}), as far as these intervals tell "
+        "classes apart."
     )
 
 
 def _advice(cost: Cost) -> str:
     """Better labels or more data? Decided by intervals; without them, left open."""
     if cost.overall_balance.low > 0:
-        weight = "Most of the cost is being misled: mending these labels is worth more than the records themselves."
+        weight = "Most of the cost is being misled: mending these labels is worth more than the examples themselves."
     elif cost.overall_balance.high < 0:
-        weight = "Most of the cost is the missing records: having the records matters more than mending their labels."
+        weight = "Most of the cost is the missing examples: having them matters more than mending their labels."
     else:
         weight = "Which of the two weighs more is not decided by these runs."
-    harm = " Dropping the records would be better than keeping them as they are." if cost.overall_misled.low > 0 else ""
-    return weight + harm
+    harm = " Dropping the examples would be better than keeping them as they are."
+    return weight + (harm if cost.overall_misled.low > 0 else "")
+
+
+def frequent_confusions(counts: NDArray[np.int64], number: int) -> list[tuple[int, int, float]]:
+    """The most frequent confusions that are worth a word, as (true, predicted, mean count), largest first.
+
+    One that happens less than once a seed, or that happened once in all, is none.
+
+    Args:
+        counts: (S, K, K) counts, one matrix a seed.
+        number: How many, at most.
+
+    Examples:
+        >>> frequent_confusions(np.array([[[9, 4, 1], [0, 9, 0], [1, 1, 9]]]), 3)
+        [(0, 1, 4.0)]
+    """
+    listed = most_confused(counts.mean(axis=0), number)
+    return [(i, j, mean) for i, j, mean in listed if mean >= 1 and counts[:, i, j].sum() > 1]
 
 
 def _confusions(results: Results) -> Iterator[str]:
-    if BASELINE not in results.recall:
+    baseline, study = results.baseline, results.study
+    top = frequent_confusions(study.counts_of(BASELINE), 3) if baseline else []
+    if baseline is None or not top:
         return
-    study = results.study
-    counts = study.counts_of(BASELINE)
-    top = most_confused(counts.mean(axis=0), 3)
-    listed = ", ".join(f"{study.class_names[i]} taken for {study.class_names[j]} ({count:.0f})" for i, j, count in top)
-    direction = results.direction[BASELINE]
+    listed = ", ".join(f"{study.class_names[i]} taken for {study.class_names[j]} ({mean:.0f})" for i, j, mean in top)
+    direction = baseline.direction
     directed = f"; {int(direction.marked.sum())} of {len(direction.pairs)} pairs have a direction"
     tested = directed if len(direction.difference.per_seed) > 1 else ""
-    yield f"The most frequent confusions of the baseline are {listed}, in test images{tested}."
+    subject = "confusions of the baseline are" if len(top) > 1 else "confusion of the baseline is"
+    yield f"The most frequent {subject} {listed}, in test images{tested}."

@@ -5,21 +5,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from class_sensitivity import __version__
-from class_sensitivity.analysis.claims.cifar10 import Verdict
-from class_sensitivity.figures.curves import describe, stress_name
+from class_sensitivity.analysis.claims.judging import ClaimSet, Verdict
 from class_sensitivity.analysis.sensitivity import Results
-from class_sensitivity.analysis.statistics import Estimate
-from class_sensitivity.analysis.study import BASELINE, Problem
+from class_sensitivity.analysis.study import LeftOut
+from class_sensitivity.settings import AnalyzeSettings
 
 
 @dataclass(frozen=True)
-class Shown:
+class SavedFigure:
     """A figure on the page.
 
     Attributes:
@@ -43,83 +41,130 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """What one class loses to one kind of stress, in words.
+
+    Attributes:
+        text: Points of recall lost per 10 points of stress, with its interval.
+        rank: 1 = most sensitive.
+        first: Probability of rank 1; empty where it is not known.
+        knee: Where the curve bends.
+    """
+
+    text: str
+    rank: int
+    first: str
+    knee: str
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class: accuracy and sensitivity are two different columns.
+
+    Attributes:
+        name: Of the class.
+        recall: In percent, with its interval.
+        recall_rank: 1 = least accurate.
+        losses: One a kind of stress.
+    """
+
+    name: str
+    recall: str
+    recall_rank: int
+    losses: list[Loss]
+
+
+@dataclass(frozen=True)
+class ConditionRow:
+    """One condition.
+
+    Attributes:
+        label: In words.
+        name: As in the path of its runs.
+        accuracy: In percent, with its interval.
+        fall: From the baseline, in points; empty where there is none.
+        effective: Share of labels that are wrong, in percent; empty without noise.
+        size: Training examples.
+        grid: (seed, whether its run is complete).
+    """
+
+    label: str
+    name: str
+    accuracy: str
+    fall: str
+    effective: str
+    size: str
+    grid: list[tuple[int, bool]]
+
+
+@dataclass(frozen=True)
 class Section:
-    """What the page says of one study."""
+    """What the page says of one study.
+
+    Attributes:
+        results: Of the study.
+        findings: Sentences, the most important first.
+        caveats: Sentences.
+        claims: The claims about its data set, if there are any.
+        verdicts: On each of these claims.
+        figures: In the order of the page.
+    """
 
     results: Results
-    answers: list[str]
-    cautions: list[str]
+    findings: list[str]
+    caveats: list[str]
+    claims: ClaimSet | None
     verdicts: list[Verdict]
-    figures: list[Shown]
+    figures: list[SavedFigure]
 
-    @property
-    def claims_apply(self) -> bool:
-        """Whether the article's claims are about this data set."""
-        return self.results.study.data == "cifar10"
-
-    def class_rows(self) -> list[dict[str, Any]]:
-        """One row a class: accuracy and sensitivity are two different columns."""
-        recall = self.results.recall.get(BASELINE) or next(iter(self.results.recall.values()))
-        accuracy_rank = np.argsort(np.argsort(recall.value, kind="stable"), kind="stable")
-        curves = self.results.curves
-        ranks = {k: np.argsort(np.argsort(c.slope.value, kind="stable"), kind="stable") for k, c in curves.items()}
+    def class_rows(self) -> list[ClassRow]:
+        """One row a class."""
+        recall = self.results.reference.recall
+        accuracy_rank = _ranks(recall.value)
+        curves = [(curve, curve.loss, _ranks(curve.slope.value)) for curve in self.results.curves.values()]
         return [
-            {
-                "name": name,
-                "recall": percent(recall[index]),
-                "recall_rank": int(accuracy_rank[index]) + 1,
-                "losses": [
-                    {
-                        "text": loss(curve.slope[index]),
-                        "rank": int(ranks[kind][index]) + 1,
-                        "first": "" if curve.ranks is None else f"{curve.ranks[index, 0]:.0%}",
-                        "knee": knee_text(curve.knees[index]),
-                    }
-                    for kind, curve in curves.items()
+            ClassRow(
+                name=name,
+                recall=recall[index].scaled(100).text(),
+                recall_rank=int(accuracy_rank[index]),
+                losses=[
+                    Loss(
+                        text=loss[index].text(2),
+                        rank=int(rank[index]),
+                        first="" if curve.ranks is None else f"{curve.ranks[index, 0]:.0%}",
+                        knee=curve.knees[index].text(),
+                    )
+                    for curve, loss, rank in curves
                 ],
-            }
+            )
             for index, name in enumerate(self.results.study.class_names)
         ]
 
-    def condition_rows(self) -> list[dict[str, Any]]:
+    def condition_rows(self) -> list[ConditionRow]:
         """One row a condition: accuracy, fall, seeds there and missing."""
         study = self.results.study
         rows = []
-        for condition in study.conditions:
-            seeds = study.common_seeds(condition.name)
-            fall = self.results.accuracy_fall.get(condition.name)
-            effective = float(study.arrays.effective_noise.sel(condition=condition.name, seed=seeds).mean())
+        for result in self.results.conditions:
+            condition, versus = result.condition, result.versus_baseline
+            seeds = study.common_seeds(condition)
             rows.append(
-                {
-                    "words": describe(condition),
-                    "name": condition.name,
-                    "accuracy": percent(self.results.accuracy[condition.name]),
-                    "fall": percent(fall) if fall else "",
-                    "effective": f"{effective:.2%}" if condition.noise else "",
-                    "size": f"{study.arrays.train_size.sel(condition=condition.name, seed=seeds).mean():,.0f}",
-                    "grid": [(seed, seed in seeds) for seed in study.seeds],
-                }
+                ConditionRow(
+                    label=condition.label,
+                    name=condition.name,
+                    accuracy=result.accuracy.scaled(100).text(),
+                    fall=versus.accuracy_fall.scaled(100).text() if versus else "",
+                    effective=f"{study.mean_of('effective_noise', condition):.2%}" if condition.is_noisy else "",
+                    size=f"{study.mean_of('train_size', condition):,.0f}",
+                    grid=[(seed, seed in seeds) for seed in study.seeds],
+                )
             )
         return rows
 
 
-def percent(estimate: Estimate) -> str:
-    """A share with its interval, in percent."""
-    value, low, high = (100 * float(x) for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value:.1f}" if np.isnan(low) else f"{value:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def loss(slope: Estimate) -> str:
-    """A slope as points of recall lost per 10 points of stress, with its interval."""
-    value, low, high = (-10 * float(x) for x in (slope.value, slope.high, slope.low))
-    return f"{value:.2f}" if np.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def knee_text(knee: Any) -> str:
-    """Where a curve bends, or what is known of it."""
-    if not np.isnan(knee.level):
-        return f"{knee.level:.2f} [{knee.low:.2f}, {knee.high:.2f}]"
-    return "" if np.isnan(knee.p) else "no knee"
+def _ranks(values: np.typing.NDArray[np.float64]) -> np.typing.NDArray[np.int64]:
+    """1 = smallest."""
+    ranks: np.typing.NDArray[np.int64] = np.argsort(np.argsort(values, kind="stable"), kind="stable") + 1
+    return ranks
 
 
 def _environment() -> Environment:
@@ -140,25 +185,24 @@ def _markdown(text: object) -> str:
 
 
 def render(
-    sections: Sequence[Section], problems: Sequence[Problem], tables: Sequence[str], settings: dict[str, Any]
+    sections: Sequence[Section], left_out: Sequence[LeftOut], tables: Sequence[str], settings: AnalyzeSettings
 ) -> tuple[str, str]:
     """The page and the summary.
 
     Args:
         sections: One a study.
-        problems: Run directories that were left out.
+        left_out: Run directories that were left out.
         tables: Names of the tables beside the page.
-        settings: The checked settings of `conf/analyze.yaml`.
+        settings: What was asked for.
 
     Returns:
         HTML and Markdown.
     """
     values = {
         "sections": sections,
-        "problems": problems,
+        "left_out": left_out,
         "tables": tables,
         "settings": settings,
-        "stress_name": stress_name,
         "version": __version__,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }

@@ -3,26 +3,25 @@
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from class_sensitivity.analysis.claims.cifar10 import Verdict
-from class_sensitivity.confusion import asymmetry
+from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.sensitivity import Results
 from class_sensitivity.analysis.statistics import sign_flip_p
-from class_sensitivity.analysis.study import Condition
+from class_sensitivity.runs.condition import Condition
 
-Row = dict[str, Any]
+#: Column -> value.
+Row = dict[str, object]
 
 
 def _stress(condition: Condition) -> Row:
     return {
         "condition": condition.name,
-        "noise_kind": condition.kind,
-        "noise_frac": condition.noise,
-        "reduction_frac": condition.reduction,
+        "noise_kind": condition.noise_kind,
+        "noise_frac": condition.noise_frac,
+        "reduction_frac": condition.reduction_frac,
     }
 
 
@@ -32,8 +31,8 @@ def counts_table(results: Results) -> pd.DataFrame:
     classes = list(product(study.class_names, study.class_names))
     frames = []
     for condition in study.conditions:
-        for seed in study.common_seeds(condition.name):
-            counts = study.counts_of(condition.name, [seed])[0].ravel()
+        for seed in study.common_seeds(condition):
+            counts = study.counts_of(condition, [seed])[0].ravel()
             frame = pd.DataFrame(classes, columns=["true", "predicted"])
             frames.append(frame.assign(**_stress(condition), seed=seed, count=counts))
     columns = ["condition", "noise_kind", "noise_frac", "reduction_frac", "seed", "true", "predicted", "count"]
@@ -44,26 +43,25 @@ def conditions_table(results: Results) -> pd.DataFrame:
     """One row per condition: accuracy, its fall, and what the stress really was."""
     study = results.study
     rows = []
-    for condition in study.conditions:
-        name = condition.name
-        accuracy, fall = results.accuracy[name], results.accuracy_fall.get(name)
-        seeds = study.common_seeds(name)
-        measured = study.arrays.sel(condition=name, seed=seeds)
+    for result in results.conditions:
+        condition, accuracy, versus = result.condition, result.accuracy, result.versus_baseline
+        fall = versus.accuracy_fall if versus else None
+        seeds = len(accuracy.per_seed)
         rows.append(
             _stress(condition)
             | {
-                "seeds": len(seeds),
-                "train_size": float(measured.train_size.mean()),
-                "steps": float(measured.steps.mean()),
-                "effective_noise": float(measured.effective_noise.mean()),
+                "seeds": seeds,
+                "train_size": study.mean_of("train_size", condition),
+                "steps": study.mean_of("steps", condition),
+                "effective_noise": study.mean_of("effective_noise", condition),
                 "accuracy": float(accuracy.value),
                 "accuracy_low": float(accuracy.low),
                 "accuracy_high": float(accuracy.high),
-                "accuracy_sd": float(accuracy.per_seed.std(ddof=1)) if len(seeds) > 1 else np.nan,
+                "accuracy_sd": float(accuracy.per_seed.std(ddof=1)) if seeds > 1 else np.nan,
                 "fall": float(fall.value) if fall else np.nan,
                 "fall_low": float(fall.low) if fall else np.nan,
                 "fall_high": float(fall.high) if fall else np.nan,
-                "asymmetry": asymmetry(study.counts_of(name, seeds).sum(axis=0)),
+                "asymmetry": result.direction.asymmetry,
             }
         )
     return pd.DataFrame(rows)
@@ -72,8 +70,9 @@ def conditions_table(results: Results) -> pd.DataFrame:
 def classes_table(results: Results) -> pd.DataFrame:
     """One row per condition and class: recall, and its fall from the baseline."""
     rows = []
-    for condition in results.study.conditions:
-        recall, fall = results.recall[condition.name], results.fall.get(condition.name)
+    for result in results.conditions:
+        condition, recall, versus = result.condition, result.recall, result.versus_baseline
+        fall = versus.fall if versus else None
         for index, name in enumerate(results.study.class_names):
             row = _stress(condition) | {
                 "class": name,
@@ -92,12 +91,10 @@ def relative_table(results: Results) -> pd.DataFrame:
     """One row per condition and cell of its relative matrix."""
     names = results.study.class_names
     frames = []
-    for condition in results.study.conditions:
-        if condition.name not in results.relative:
-            continue
-        matrix = results.relative[condition.name]
+    for condition, versus in results.compared.items():
+        matrix = versus.relative
         flips = sign_flip_p(matrix.cells.per_seed) if len(matrix.seeds) <= 16 else np.full(matrix.marked.shape, np.nan)
-        counts = results.study.counts_of(condition.name, matrix.seeds)
+        counts = results.study.counts_of(condition, matrix.seeds)
         several = len(matrix.seeds) > 1
         frame = pd.DataFrame(list(product(names, names)), columns=["true", "predicted"])
         frame = frame.assign(
@@ -162,8 +159,8 @@ def directions_table(results: Results) -> pd.DataFrame:
     """One row per condition and pair of classes: C[a, b] - C[b, a]."""
     names = results.study.class_names
     rows = []
-    for condition in results.study.conditions:
-        direction = results.direction[condition.name]
+    for result in results.conditions:
+        condition, direction = result.condition, result.direction
         for place, (i, j) in enumerate(direction.pairs):
             e = direction.difference
             rows.append(

@@ -1,262 +1,64 @@
-"""The article's claims, each a small function from results to a verdict with its evidence.
-
-A claim is an inequality between recalls or counts, or several that must all hold:
-
-- it is *reproduced* when the interval of every part lies on the claimed side;
-- it is *contradicted* when the interval of some part, widened for the number of parts (Bonferroni),
-  lies on the other side;
-- otherwise the runs leave it *undecided*.
-
-That all parts must hold needs no correction for their number (R. L. Berger, "Multiparameter
-hypothesis testing and acceptance sampling", Technometrics 24, 1982). "About" and "alike" are given a
-margin, stated in the sentence, and count as reproduced when the interval lies within it.
-"""
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+"""J. Prendki and A. Devkar, "Can you lie to your model?", on CIFAR-10: its claims, and what its figures show."""
 
 import numpy as np
 from scipy import stats
 
-from class_sensitivity.analysis.sensitivity import Results, cell_contrast, contrast
-from class_sensitivity.analysis.statistics import Estimate, discoveries, slope_weights
-from class_sensitivity.analysis.study import BASELINE
+from class_sensitivity.analysis.claims.judging import (
+    CONTRADICTED,
+    IMAGES,
+    POINTS,
+    REPRODUCED,
+    UNDECIDED,
+    ClaimSet,
+    Compare,
+    Comparison,
+    Evidence,
+    Focus,
+    MissingRunsError,
+    Verdict,
+    decide,
+    noise,
+    reduction,
+)
+from class_sensitivity.analysis.sensitivity import contrast
+from class_sensitivity.analysis.statistics import Estimate, benjamini_hochberg
+from class_sensitivity.runs.condition import BASELINE, Condition
 
-REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
-NOT_RUN, NOT_APPLICABLE = "not run", "not applicable"
+#: The levels that its claims about curves speak of.
+NOISE_LEVELS = (noise(0.1), noise(0.2), noise(0.3))
+REDUCTION_LEVELS = (reduction(0.2), reduction(0.6), reduction(0.9))
 
+FOCUS = Focus(
+    cells=(("cat", "dog"), ("dog", "frog"), ("cat", "deer"), ("deer", "cat"), ("cat", "frog")),
+    mistaken=("cat", "frog"),
+    variety=("bird", "truck"),
+    mild_noise=0.1,
+    strong_noise=0.3,
+    strong_reduction=0.9,
+    side_by_side={
+        "fig6_noise_against_reduction": (noise(0.2), reduction(0.6)),
+        "fig9_noise_against_reduction": (noise(0.2), reduction(0.2)),
+    },
+    figure_numbers={
+        "fig2_confusion": "figure 2",
+        "fig3_mistaken": "figure 3",
+        "fig4_shuffle": "figure 4",
+        "fig5_reduction": "figure 5",
+        "fig6_noise_against_reduction": "figure 6",
+        "fig7_variety": "figure 7",
+        "fig8_diagonal": "the article's figure 8, for every class",
+        "fig9_noise_against_reduction": "figure 9",
+        "fig10_order": "figure 10",
+    },
+)
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the runs say about one claim.
-
-    Attributes:
-        id: Short name of the claim.
-        claim: The claim in one sentence.
-        verdict: reproduced, contradicted, undecided, not run or not applicable.
-        effect: The part of the claim that decided, in `unit`; NaN where nothing was measured.
-        low: Lower end of its interval.
-        high: Upper end.
-        unit: What the effect is counted in.
-        seeds: Seeds that were paired.
-        sentence: The finding in plain words, or what is missing.
-        command: What to run, where conditions are missing.
-    """
-
-    id: str
-    claim: str
-    verdict: str
-    effect: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    unit: str = ""
-    seeds: int = 0
-    sentence: str = ""
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One inequality of a claim: a measurement that must lie within bounds.
-
-    Attributes:
-        words: What is measured, for the sentence.
-        estimate: With its interval at level alpha.
-        wide: The same with the interval at level alpha / number of parts.
-        above: The claim is that it is above this ...
-        below: ... and below this.
-    """
-
-    words: str
-    estimate: Estimate
-    wide: Estimate
-    above: float = 0.0
-    below: float = float("inf")
-
-    def holds(self) -> bool:
-        """Whether the whole interval is where the claim says."""
-        return bool(self.estimate.low > self.above and self.estimate.high < self.below)
-
-    def fails(self) -> bool:
-        """Whether the whole widened interval is where the claim says it is not."""
-        return bool(self.wide.high < self.above or self.wide.low > self.below)
-
-    def margin(self) -> float:
-        """Distance of the value from the nearer bound; negative where the value is out of bounds."""
-        return float(min(self.estimate.value - self.above, self.below - self.estimate.value))
+CLAIMS = ClaimSet("The article's claims", data="cifar10", focus=FOCUS)
 
 
-class _MissingError(Exception):
-    """Conditions that a claim needs were not run."""
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-
-Judge = Callable[["Evidence"], Verdict]
-
-#: Every claim by its id: (the claim in one sentence, the classes it is about, the function that judges it).
-CLAIMS: dict[str, tuple[str, tuple[str, ...], Judge]] = {}
-
-
-def claim(name: str, text: str, *classes: str) -> Callable[[Judge], Judge]:
-    """Enters a function into `CLAIMS`.
-
-    Args:
-        name: The claim's id.
-        text: The claim in one sentence.
-        classes: Classes without which the claim says nothing.
-
-    Raises:
-        ValueError: The id is taken.
-    """
-
-    def enter(function: Judge) -> Judge:
-        if name in CLAIMS:
-            raise ValueError(f"claim {name!r} is defined twice")
-        CLAIMS[name] = (text, classes, function)
-        return function
-
-    return enter
-
-
-def judge_all(results: Results, others: Sequence[Results] = ()) -> list[Verdict]:
-    """Every claim's verdict, in the order in which they are defined.
-
-    Args:
-        results: Of the study that is judged.
-        others: Of studies of other models on the same data set.
-    """
-    return [_judge(name, Evidence(results, others)) for name in CLAIMS]
-
-
-def _judge(name: str, evidence: "Evidence") -> Verdict:
-    text, classes, function = CLAIMS[name]
-    absent = [each for each in classes if each not in evidence.study.class_names]
-    if absent:
-        return Verdict(name, text, NOT_APPLICABLE, sentence=f"This data set has no class {absent[0]}.")
-    untested = [each for each in evidence.study.class_names if evidence.size(each) == 0]
-    if untested:
-        return Verdict(name, text, NOT_APPLICABLE, sentence=f"There are no test images of class {untested[0]}.")
-    try:
-        verdict = function(evidence)
-    except _MissingError as missing:
-        sentence = "The conditions that this claim is about were not run."
-        return Verdict(name, text, NOT_RUN, sentence=sentence, command=missing.command)
-    if verdict.seeds == 1:
-        verdict = replace(verdict, sentence=f"{verdict.sentence} One seed cannot decide it; run more seeds.")
-    return replace(verdict, id=name, claim=text)
-
-
-class Evidence:
-    """What a claim may ask of the results; a missing condition ends the claim with a command.
-
-    Args:
-        results: Of the study that is judged.
-        others: Of studies of other models on the same data set.
-    """
-
-    def __init__(self, results: Results, others: Sequence[Results]) -> None:
-        self.results, self.study, self.others = results, results.study, others
-
-    def index(self, name: str) -> int:
-        """A class by name."""
-        return self.study.class_names.index(name)
-
-    def size(self, name: str) -> int:
-        """Test images of a class."""
-        return int((self.study.labels == self.index(name)).sum())
-
-    def need(self, *, noise: Sequence[float] = (), reduction: Sequence[float] = ()) -> dict[float, str]:
-        """The names of the baseline (0.0) and of conditions by level; seeds must be shared by all."""
-        found = {0.0: BASELINE}
-        missing = [] if self.study.has(BASELINE) else ["noise.frac=0"]
-        for level, name in [(x, f"noise-shuffle-{x!r}") for x in noise] + [(r, f"reduction-{r!r}") for r in reduction]:
-            found[level] = name
-            if not self.study.has(name):
-                missing.append(f"{'noise' if name.startswith('noise') else 'reduction'}.frac={level}")
-        if missing or not self.study.common_seeds(*found.values()):
-            raise _MissingError(_command(noise, reduction))
-        return found
-
-    def levels(self, kind: str, wanted: Sequence[float]) -> list[str]:
-        """All conditions of a series, which must hold at least the wanted levels."""
-        which = "reduction" if kind == "reduction" else "noise"
-        self.need(**{which: wanted})
-        curve = self.results.curves[kind]
-        if not set(wanted) <= set(curve.levels.tolist()):  # run, but with too few seeds in common
-            raise _MissingError(_command(**({"noise": [], "reduction": []} | {which: wanted})))
-        return [condition.name for condition in curve.conditions]
-
-    def recalls(self, weights: Mapping[tuple[str, str], float], words: str, **bounds: float) -> Callable[[float], Part]:
-        """A weighted sum of recalls, (condition, class) -> weight, in points of recall."""
-        cells = {
-            (condition, self.index(name), self.index(name)): 100 * weight / self.size(name)
-            for (condition, name), weight in weights.items()
-        }
-        return self.cells(cells, words, **bounds)
-
-    def cells(
-        self, weights: Mapping[tuple[str, int, int], float], words: str, **bounds: float
-    ) -> Callable[[float], Part]:
-        """A weighted sum of confusion counts as a part whose widened interval is still to be chosen."""
-        alpha = self.results.alpha
-
-        def part(share: float) -> Part:
-            estimate = cell_contrast(self.study, weights, alpha=alpha)
-            wide = cell_contrast(self.study, weights, alpha=alpha * share)
-            return Part(words, estimate, wide, **bounds)
-
-        return part
-
-
-def _command(noise: Sequence[float], reduction: Sequence[float]) -> str:
-    commands = []
-    if noise:
-        commands.append(f"python train.py -m noise.frac={','.join(map(str, [0, *noise]))} seed=1,2,3,4,5")
-    if reduction:
-        commands.append(f"python train.py -m reduction.frac={','.join(map(str, [0, *reduction]))} seed=1,2,3,4,5")
-    return " && ".join(commands or ["python train.py -m seed=1,2,3,4,5"])
-
-
-def _decide(parts: Iterable[Callable[[float], Part]], unit: str, finding: str = "") -> Verdict:
-    """Puts parts together: all must hold, one that fails is enough to contradict."""
-    makers = list(parts)
-    made = [maker(1 / len(makers)) for maker in makers]
-    weakest = min(made, key=Part.margin)
-    failing = [part for part in made if part.fails()]
-    if all(part.holds() for part in made):
-        verdict = REPRODUCED
-    elif failing:
-        verdict, weakest = CONTRADICTED, min(failing, key=Part.margin)
-    else:
-        verdict = UNDECIDED
-    e = weakest.wide if verdict == CONTRADICTED else weakest.estimate
-    decisive = f"{weakest.words}: {_signed(e)} {unit}"
-    if len(made) > 1:
-        decisive = (
-            f"of {len(made)} comparisons {sum(part.holds() for part in made)} hold; the decisive one is {decisive}"
-        )
-    sentence = f"{finding} {decisive}".strip()
-    sentence = sentence[0].upper() + sentence[1:] + "."
-    seeds = len(e.per_seed)
-    return Verdict("", "", verdict, float(e.value), float(e.low), float(e.high), unit, seeds, sentence)
-
-
-def _signed(estimate: Estimate) -> str:
-    """A difference with its interval, if it has one."""
-    interval = "" if np.isnan(estimate.low) else f" [{float(estimate.low):+.2f}, {float(estimate.high):+.2f}]"
-    return f"{float(estimate.value):+.2f}{interval}"
-
-
-POINTS = "points of recall"
-IMAGES = "test images"
-
-
-@claim("asymmetry", "The baseline matrix is not symmetric: confusion has a direction.")
+@CLAIMS.add("asymmetry", "The baseline matrix is not symmetric: confusion has a direction.")
 def _asymmetry(evidence: Evidence) -> Verdict:
     evidence.need()
-    direction = evidence.results.direction[BASELINE]
+    direction = evidence.results.of(BASELINE).direction
     size = np.abs(direction.difference.value)
     strongest = int(np.argmax(np.where(direction.marked, size, -1) if direction.marked.any() else size))
     e = direction.difference[strongest]
@@ -265,127 +67,91 @@ def _asymmetry(evidence: Evidence) -> Verdict:
     sentence = (
         f"{marked} of {len(direction.pairs)} pairs of classes are confused more often one way than the other "
         f"(false discovery rate {evidence.results.alpha:g}); overall asymmetry is {direction.asymmetry:.2f} of 1, and "
-        f"the strongest is {i} -> {j} minus {j} -> {i}: {_signed(e)} {IMAGES}."
+        f"the strongest is {i} -> {j} minus {j} -> {i}: {e.text(2, signed=True, unit=IMAGES)}."
     )
-    verdict = REPRODUCED if marked else UNDECIDED
-    return Verdict("", "", verdict, float(e.value), float(e.low), float(e.high), IMAGES, len(e.per_seed), sentence)
+    return Verdict.of(REPRODUCED if marked else UNDECIDED, e, IMAGES, sentence)
 
 
-@claim("cat-deer", "Cat is taken for deer more often than deer for cat.", "cat", "deer")
+@CLAIMS.add("cat-deer", "Cat is taken for deer more often than deer for cat.", "cat", "deer")
 def _cat_deer(evidence: Evidence) -> Verdict:
     evidence.need()
     cat, deer = evidence.index("cat"), evidence.index("deer")
     weights = {(BASELINE, cat, deer): 1.0, (BASELINE, deer, cat): -1.0}
-    return _decide([evidence.cells(weights, "cat -> deer minus deer -> cat")], IMAGES)
+    return decide([evidence.cells(weights, "cat -> deer minus deer -> cat")], IMAGES)
 
 
-@claim(
+@CLAIMS.add(
     "airplane-10", "Airplane's recall is hardly changed by 10 % noise (taken as: by less than 2 points).", "airplane"
 )
 def _airplane(evidence: Evidence) -> Verdict:
-    at = evidence.need(noise=[0.1])
-    weights = {(BASELINE, "airplane"): 1.0, (at[0.1], "airplane"): -1.0}
-    return _decide([evidence.recalls(weights, "airplane's fall at 10 % noise", above=-2, below=2)], POINTS)
+    evidence.need(noise(0.1))
+    weights = {(BASELINE, "airplane"): 1.0, (noise(0.1), "airplane"): -1.0}
+    return decide([evidence.recalls(weights, "airplane's fall at 10 % noise", above=-2, below=2)], POINTS)
 
 
-@claim("cat-dog-frog", "10 % noise lowers cat -> dog and raises dog -> frog.", "cat", "dog", "frog")
+@CLAIMS.add("cat-dog-frog", "10 % noise lowers cat -> dog and raises dog -> frog.", "cat", "dog", "frog")
 def _cat_dog_frog(evidence: Evidence) -> Verdict:
-    at = evidence.need(noise=[0.1])
+    evidence.need(noise(0.1))
     cat, dog, frog = (evidence.index(name) for name in ("cat", "dog", "frog"))
-    lowered = {(BASELINE, cat, dog): 1.0, (at[0.1], cat, dog): -1.0}
-    raised = {(at[0.1], dog, frog): 1.0, (BASELINE, dog, frog): -1.0}
-    parts = [evidence.cells(lowered, "fall of cat -> dog"), evidence.cells(raised, "rise of dog -> frog")]
-    return _decide(parts, IMAGES)
-
-
-def _lowest(evidence: Evidence, name: str, conditions: Sequence[str]) -> Verdict:
-    """A class has the lowest recall at each of some conditions."""
-    return _decide(
-        [
-            evidence.recalls({(condition, other): 1.0, (condition, name): -1.0}, f"{other} minus {name} at {condition}")
-            for condition in conditions
-            for other in evidence.study.class_names
-            if other != name
-        ],
-        POINTS,
+    lowered = {(BASELINE, cat, dog): 1.0, (noise(0.1), cat, dog): -1.0}
+    raised = {(noise(0.1), dog, frog): 1.0, (BASELINE, dog, frog): -1.0}
+    return decide(
+        [evidence.cells(lowered, "fall of cat -> dog"), evidence.cells(raised, "rise of dog -> frog")], IMAGES
     )
 
 
-@claim("cat-worst-noise", "Cat has the lowest recall at every noise level.", "cat")
+@CLAIMS.add("cat-worst-noise", "Cat has the lowest recall at every noise level.", "cat")
 def _cat_worst_noise(evidence: Evidence) -> Verdict:
-    return _lowest(evidence, "cat", evidence.levels("shuffle", [0.1, 0.2, 0.3]))
+    return decide(evidence.lowest("cat", evidence.curve(*NOISE_LEVELS).conditions), POINTS)
 
 
-def _falls_more(
-    evidence: Evidence, kind: str, wanted: Sequence[float], pairs: Callable[[str, str], bool]
-) -> list[Callable[[float], Part]]:
-    """One class's slope of recall against another's, for each chosen (steeper, flatter) pair."""
-    names = evidence.levels(kind, wanted)
-    curve = evidence.results.curves[kind]
-    slopes = dict(zip(names, slope_weights(curve.levels) / 10, strict=True))
-    classes = evidence.study.class_names
-    return [
-        evidence.recalls(
-            {(n, flat): w for n, w in slopes.items()} | {(n, steep): -w for n, w in slopes.items()},
-            f"loss of {steep} minus loss of {flat} per 10 points of stress",
-        )
-        for steep in classes
-        for flat in classes
-        if steep != flat and pairs(steep, flat)
-    ]
-
-
-@claim("bird-noise", "Bird has the largest fall under noise.", "bird")
+@CLAIMS.add("bird-noise", "Bird has the largest fall under noise.", "bird")
 def _bird_noise(evidence: Evidence) -> Verdict:
-    return _decide(_falls_more(evidence, "shuffle", [0.1, 0.2, 0.3], lambda steep, _: steep == "bird"), POINTS)
+    return decide(evidence.falls_more(evidence.curve(*NOISE_LEVELS), lambda steep, _: steep == "bird"), POINTS)
 
 
-@claim("bird-knee", "Bird's fall steepens between 15 % and 20 % noise.", "bird")
+@CLAIMS.add("bird-knee", "Bird's fall steepens between 15 % and 20 % noise.", "bird")
 def _bird_knee(evidence: Evidence) -> Verdict:
-    at = evidence.need(noise=[0.1, 0.15, 0.2])
+    evidence.need(noise(0.1), noise(0.15), noise(0.2))
     # fall from 15 to 20 % minus fall from 10 to 15 %, both over 5 points of noise
-    weights = {(at[0.15], "bird"): 2.0, (at[0.2], "bird"): -1.0, (at[0.1], "bird"): -1.0}
-    return _decide([evidence.recalls(weights, "bird's fall from 15 to 20 % minus its fall from 10 to 15 %")], POINTS)
+    weights = {(noise(0.15), "bird"): 2.0, (noise(0.2), "bird"): -1.0, (noise(0.1), "bird"): -1.0}
+    return decide([evidence.recalls(weights, "bird's fall from 15 to 20 % minus its fall from 10 to 15 %")], POINTS)
 
 
-@claim("stable", "Frog and truck are the least affected by noise.", "frog", "truck")
+@CLAIMS.add("stable", "Frog and truck are the least affected by noise.", "frog", "truck")
 def _stable(evidence: Evidence) -> Verdict:
-    stable = ("frog", "truck")
-    pairs = _falls_more(
-        evidence, "shuffle", [0.1, 0.2, 0.3], lambda steep, flat: flat in stable and steep not in stable
-    )
-    return _decide(pairs, POINTS)
+    stable, curve = ("frog", "truck"), evidence.curve(*NOISE_LEVELS)
+    return decide(evidence.falls_more(curve, lambda steep, flat: flat in stable and steep not in stable), POINTS)
 
 
-@claim("drop-40k", "Accuracy falls by about 1 point (taken as: 0.5 to 1.5) when a fifth of the data is removed.")
+@CLAIMS.add("drop-40k", "Accuracy falls by about 1 point (taken as: 0.5 to 1.5) when a fifth of the data is removed.")
 def _drop_40k(evidence: Evidence) -> Verdict:
-    at = evidence.need(reduction=[0.2])
-    e = contrast(evidence.study, {BASELINE: 100.0, at[0.2]: -100.0}, alpha=evidence.results.alpha, overall=True)
-    part = Part("fall of accuracy with 20 % of the data removed", e, e, above=0.5, below=1.5)
-    return _decide([lambda _: part], "points of accuracy")
+    evidence.need(reduction(0.2))
+    weights = {BASELINE: 100.0, reduction(0.2): -100.0}
+    fall = contrast(evidence.study, weights, alpha=evidence.results.alpha, overall=True)
+    comparison = Comparison("fall of accuracy with 20 % of the data removed", fall, fall, above=0.5, below=1.5)
+    return decide([lambda _: comparison], "points of accuracy")
 
 
-@claim("cat-worst-reduction", "Cat has the lowest recall at every volume of data.", "cat")
+@CLAIMS.add("cat-worst-reduction", "Cat has the lowest recall at every volume of data.", "cat")
 def _cat_worst_reduction(evidence: Evidence) -> Verdict:
-    return _lowest(evidence, "cat", evidence.levels("reduction", [0.2, 0.6, 0.9]))
+    return decide(evidence.lowest("cat", evidence.curve(*REDUCTION_LEVELS).conditions), POINTS)
 
 
-@claim(
+@CLAIMS.add(
     "bird-reduction",
     "Bird has the largest fall under reduction, with about 50 more mistakes (taken as: 25 to 75 of 1,000) "
     "when a fifth is removed.",
     "bird",
 )
 def _bird_reduction(evidence: Evidence) -> Verdict:
-    bird = evidence.index("bird")
-    largest = _falls_more(evidence, "reduction", [0.2, 0.6, 0.9], lambda steep, _: steep == "bird")
-    at = evidence.need(reduction=[0.2])
-    weights = {(BASELINE, bird, bird): 100 / evidence.size("bird"), (at[0.2], bird, bird): -100 / evidence.size("bird")}
-    mistakes = evidence.cells(weights, "more mistakes on bird with 20 % removed", above=2.5, below=7.5)
-    return _decide([*largest, mistakes], POINTS)
+    largest = evidence.falls_more(evidence.curve(*REDUCTION_LEVELS), lambda steep, _: steep == "bird")
+    weights = {(BASELINE, "bird"): 1.0, (reduction(0.2), "bird"): -1.0}
+    mistakes = evidence.recalls(weights, "more mistakes on bird with 20 % removed", above=2.5, below=7.5)
+    return decide([*largest, mistakes], POINTS)
 
 
-@claim(
+@CLAIMS.add(
     "noise20-reduction60",
     "At 20 % noise against 60 % reduction cat and deer suffer alike (taken as: within 3 points), "
     "airplane and horse suffer more from noise.",
@@ -395,63 +161,64 @@ def _bird_reduction(evidence: Evidence) -> Verdict:
     "horse",
 )
 def _noise20_reduction60(evidence: Evidence) -> Verdict:
-    at = evidence.need(noise=[0.2], reduction=[0.6])
+    evidence.need(noise(0.2), reduction(0.6))
 
-    def extra(name: str, **bounds: float) -> Callable[[float], Part]:
-        weights = {(at[0.6], name): 1.0, (at[0.2], name): -1.0}
+    def extra(name: str, **bounds: float) -> Compare:
+        weights = {(reduction(0.6), name): 1.0, (noise(0.2), name): -1.0}
         return evidence.recalls(weights, f"what {name} loses more to noise than to reduction", **bounds)
 
     alike = [extra(name, above=-3, below=3) for name in ("cat", "deer")]
-    return _decide([*alike, extra("airplane"), extra("horse")], POINTS)
+    return decide([*alike, extra("airplane"), extra("horse")], POINTS)
 
 
-@claim("noise-worse", "At 20 % against 20 %, noise costs more than reduction, for every class.")
+@CLAIMS.add("noise-worse", "At 20 % against 20 %, noise costs more than reduction, for every class.")
 def _noise_worse(evidence: Evidence) -> Verdict:
-    names = (BASELINE, "noise-shuffle-0.2", "reduction-0.2")
-    if not all(evidence.study.has(name) for name in names) or not evidence.study.common_seeds(*names):
-        raise _MissingError(_command([0.2], [0.2]))
-    return _decide(
+    evidence.need(noise(0.2), reduction(0.2))
+    return decide(
         [
-            evidence.recalls({(names[2], name): 1.0, (names[1], name): -1.0}, f"what {name} loses more to noise")
+            evidence.recalls(
+                {(reduction(0.2), name): 1.0, (noise(0.2), name): -1.0}, f"what {name} loses more to noise"
+            )
             for name in evidence.study.class_names
         ],
         POINTS,
     )
 
 
-@claim("nonlinear", "Recall against noise depends on the class and is not linear.")
+@CLAIMS.add("nonlinear", "Recall against noise depends on the class and is not linear.")
 def _nonlinear(evidence: Evidence) -> Verdict:
-    names = evidence.levels("shuffle", [0.1, 0.2, 0.3])
-    curve, study, alpha = evidence.results.curves["shuffle"], evidence.study, evidence.results.alpha
+    curve, study, alpha = evidence.curve(*NOISE_LEVELS), evidence.study, evidence.results.alpha
     # The quadratic component of each curve, as the bend in points over the whole range of levels.
     powers = np.vander(curve.levels / curve.levels.max(), 3, increasing=True)
-    bend = contrast(study, dict(zip(names, 100 * np.linalg.pinv(powers)[2], strict=True)), alpha=alpha)
-    bent = discoveries(bend.p, alpha)
+    quadratic = dict(zip(curve.conditions, 100 * np.linalg.pinv(powers)[2], strict=True))
+    bend = contrast(study, quadratic, alpha=alpha)
+    bent = benjamini_hochberg(bend.p, alpha)
     steepest, flattest = int(np.nanargmin(curve.slope.value)), int(np.nanargmax(curve.slope.value))
     classes = study.class_names
     pair = (classes[steepest], classes[flattest])
     tests = len(classes) * (len(classes) - 1) // 2  # the pair was chosen after looking
-    differs = _falls_more(evidence, "shuffle", [0.1, 0.2, 0.3], lambda *these: these == pair)[0](1 / tests)
+    (compare,) = evidence.falls_more(curve, lambda *these: these == pair)
+    differs = compare(1 / tests)
     e = bend[int(np.nanargmax(np.abs(bend.value)))]
     depends = bool(differs.wide.low > 0)
     sentence = (
         f"The slopes of {pair[0]} and {pair[1]} {'differ' if depends else 'do not differ for certain'} "
-        f"({_signed(differs.wide)} {POINTS} per 10 points of noise, widened for {tests} pairs), and "
+        f"({differs.wide.text(2, signed=True, unit=POINTS)} per 10 points of noise, widened for {tests} pairs), and "
         f"{int(bent.sum())} of {len(classes)} curves have a quadratic bend (false discovery rate "
-        f"{alpha:g}; the strongest is {_signed(e)} points over the range)."
+        f"{alpha:g}; the strongest is {e.text(2, signed=True)} points over the range)."
     )
-    verdict = REPRODUCED if depends and bent.any() else UNDECIDED
-    low, high = float(e.low), float(e.high)
-    return Verdict("", "", verdict, float(e.value), low, high, POINTS, len(e.per_seed), sentence)
+    return Verdict.of(REPRODUCED if depends and bent.any() else UNDECIDED, e, POINTS, sentence)
 
 
-@claim("baseline-order", "The worst classes of the baseline are cat, dog, deer, in that order.", "cat", "dog", "deer")
+@CLAIMS.add(
+    "baseline-order", "The worst classes of the baseline are cat, dog, deer, in that order.", "cat", "dog", "deer"
+)
 def _baseline_order(evidence: Evidence) -> Verdict:
     evidence.need()
     worst = ("cat", "dog", "deer")
     steps = [("cat", "dog"), ("dog", "deer")]
     steps += [("deer", name) for name in evidence.study.class_names if name not in worst]
-    return _decide(
+    return decide(
         [
             evidence.recalls({(BASELINE, upper): 1.0, (BASELINE, lower): -1.0}, f"{upper} minus {lower}")
             for lower, upper in steps
@@ -460,16 +227,16 @@ def _baseline_order(evidence: Evidence) -> Verdict:
     )
 
 
-@claim(
+@CLAIMS.add(
     "bird-dog-flip", "The order of bird and dog is not the same at the baseline and at 90 % reduction.", "bird", "dog"
 )
 def _bird_dog_flip(evidence: Evidence) -> Verdict:
-    at = evidence.need(reduction=[0.9])
+    evidence.need(reduction(0.9))
 
-    def bird_minus_dog(name: str) -> Part:
-        return evidence.recalls({(name, "bird"): 1.0, (name, "dog"): -1.0}, "")(1 / 2)
+    def bird_minus_dog(condition: Condition) -> Comparison:
+        return evidence.recalls({(condition, "bird"): 1.0, (condition, "dog"): -1.0}, "")(1 / 2)
 
-    first, last = bird_minus_dog(BASELINE), bird_minus_dog(at[0.9])
+    first, last = bird_minus_dog(BASELINE), bird_minus_dog(reduction(0.9))
     product = float(first.estimate.value * last.estimate.value)
 
     def excludes_zero(estimate: Estimate) -> bool:
@@ -483,25 +250,25 @@ def _bird_dog_flip(evidence: Evidence) -> Verdict:
     else:
         verdict = UNDECIDED
     sentence = (
-        f"Bird minus dog: {_signed(last.estimate)} at 90 % reduction and {_signed(first.estimate)} at the baseline, "
-        f"in {POINTS}."
+        f"Bird minus dog: {last.estimate.text(2, signed=True)} at 90 % reduction and "
+        f"{first.estimate.text(2, signed=True)} at the baseline, in {POINTS}."
     )
-    e = last.estimate
-    return Verdict("", "", verdict, float(e.value), float(e.low), float(e.high), POINTS, len(e.per_seed), sentence)
+    return Verdict.of(verdict, last.estimate, POINTS, sentence)
 
 
-@claim(
+@CLAIMS.add(
     "not-model-specific",
     "Which classes are sensitive does not depend on the model, and noise costs more than reduction for every model.",
 )
 def _not_model_specific(evidence: Evidence) -> Verdict:
-    two_models = _MissingError(f"{_command([0.1, 0.2, 0.3], [0.2])}   # both again with another model=NAME")
+    command = evidence.command(*NOISE_LEVELS, reduction(0.2))
+    two_models = MissingRunsError(f"{command}   # both again with another model=NAME")
     try:
-        evidence.need(noise=[0.1, 0.2, 0.3], reduction=[0.2])
-        evidence.levels("shuffle", [0.1, 0.2, 0.3])
-    except _MissingError:
+        evidence.need(*NOISE_LEVELS, reduction(0.2))
+        curve = evidence.curve(*NOISE_LEVELS)
+    except MissingRunsError:
         raise two_models from None
-    mine = evidence.results.curves["shuffle"].slope.value
+    mine = curve.slope.value
     classes = evidence.study.class_names
     compared = [o for o in evidence.others if "shuffle" in o.curves and o.study.class_names == classes]
     if not compared:
@@ -517,5 +284,4 @@ def _not_model_specific(evidence: Evidence) -> Verdict:
         f"{'in every' if dearer else 'not in every'} comparison ({len(costs)})."
     )
     verdict = REPRODUCED if rho > 0 and p <= evidence.results.alpha and costs and dearer else UNDECIDED
-    seeds = len(evidence.results.curves["shuffle"].seeds)
-    return Verdict("", "", verdict, float(rho), unit="rank correlation", seeds=seeds, sentence=sentence)
+    return Verdict("", "", verdict, float(rho), unit="rank correlation", seeds=len(curve.seeds), sentence=sentence)

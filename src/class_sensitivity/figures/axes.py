@@ -1,0 +1,49 @@
+"""Axes to draw on, and text on them that may hold anything: a class may be called $x$, which is no formula."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+#: An array of matplotlib axes.
+AxesArray: TypeAlias = NDArray[np.object_]
+
+
+def new_axes(width: float, height: float, **options: Any) -> Axes:
+    """The axes of a figure of its own, in inches; not registered with pyplot, so nothing has to be closed."""
+    return Figure(figsize=(width, height), layout="constrained", **options).subplots()
+
+
+def figure_of(drawn: Axes | AxesArray) -> Figure:
+    """The figure that one axes, or several, belong to."""
+    first: Axes = np.ravel(np.asarray(drawn))[0]
+    figure = first.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def shorten(name: str, longest: int = 20) -> str:
+    """A class name that leaves room for the figure.
+
+    Examples:
+        >>> shorten("airplane")
+        'airplane'
+        >>> shorten("a name of many words that goes on")
+        'a name of many word…'
+    """
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def label_classes(axis: Axis, class_names: Sequence[str], **options: Any) -> None:
+    """Ticks 0, 1, ... with class names."""
+    axis.set_ticks(range(len(class_names)), [shorten(name) for name in class_names], parse_math=False, **options)
+
+
+def add_legend(axes: Axes, **options: Any) -> None:
+    """A legend without a frame, whose labels are no formulas."""
+    for text in axes.legend(frameon=False, **options).get_texts():
+        text.set_parse_math(False)
