@@ -81,6 +81,9 @@ class UnknownKind(NoiseKind):
     def apply(self, examples: Examples, rng: np.random.Generator) -> NDArray[np.int64]:
         raise NotImplementedError
 
+    def identity(self) -> dict[str, Any]:
+        return {}
+
 
 def settings_of(condition: Condition = BASELINE, seed: int = 1, **options: Any) -> TrainSettings:
     """The settings of a run.

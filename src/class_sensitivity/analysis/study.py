@@ -177,7 +177,7 @@ class Study:
             noise_kind: Kind of noise; may be left out where only one kind has this share.
             noise_frac: Share of the examples that is touched.
             noise_classes: Names of the classes that may be touched; empty means all.
-            noise_options: The settings that this kind of noise alone has; None means that they have no effect.
+            noise_options: The settings that this kind of noise alone has, where they are not at their default.
             reduction_frac: Share of the training set removed.
             match_steps: As many optimiser steps as without reduction.
             stratified: Examples are touched and removed in proportion from every class.
@@ -189,7 +189,7 @@ class Study:
             noise_kind=noise_kind or "",
             noise_frac=noise_frac,
             noise_classes=tuple(sorted(set(noise_classes))),
-            noise_options=_with_effect(noise_options or {}),
+            noise_options=noise_options or {},
             reduction_frac=reduction_frac,
             match_steps=match_steps,
             stratified=stratified,
@@ -198,12 +198,7 @@ class Study:
         found = [
             condition
             for condition in self.conditions
-            if wanted
-            == replace(
-                condition,
-                noise_kind="" if any_kind else condition.noise_kind,
-                noise_options=_with_effect(condition.noise_options),
-            )
+            if wanted == (replace(condition, noise_kind="") if any_kind else condition)
         ]
         if len(found) == 1:
             return found[0]
@@ -304,11 +299,6 @@ class Study:
     def _repr_html_(self) -> str:
         title = f"{self.data}, {self.model}: {self.num_runs} runs, {len(self.labels):,} test images"
         return titled_table(title, self.grid().map(lambda there: "yes" if there else "missing"))
-
-
-def _with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a kind of noise that change something: an empty one is at its default."""
-    return {key: value for key, value in options.items() if value}
 
 
 @dataclass(frozen=True)
