@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from class_sensitivity.training import onednn as blocked
+from class_sensitivity.training import onednn
 
 #: Convolutions that are pooled: early, because most of what a layer costs is its number of pixels.
 _POOLED = (0, 1, 3)
@@ -26,6 +26,11 @@ class Network(nn.Module):
 
     Raises:
         ValueError: `widths` is not six positive integers or the image is too small.
+
+    Examples:
+        >>> network = Network(in_channels=1, image_size=(8, 8), num_classes=10, widths=[4, 4, 8, 8, 16, 16])
+        >>> network(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, in_channels: int, image_size: tuple[int, int], num_classes: int, widths: Sequence[int]) -> None:
@@ -37,8 +42,8 @@ class Network(nn.Module):
         layers: list[nn.Module] = []
         for i, width in enumerate(widths):
             convolution = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)
-            # The first filters hand their input on unchanged, the others start at random: deep layers
-            # get a signal from the first step on, which a run of a few epochs cannot wait for.
+            # The first filters are the identity, the others random: then deep layers get a useful signal from
+            # the first step on, which matters in a run of a few epochs.
             nn.init.dirac_(convolution.weight.data[: min(in_channels, width)])
             layers.append(convolution)
             # Pooling before batch norm leaves a quarter of the values to normalise.
@@ -51,6 +56,6 @@ class Network(nn.Module):
         self.classifier = nn.Linear(in_channels, num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = blocked.through(self.features, images)  # (B, C, H, W) -> (B, widths[-1], 1, 1)
+        features = onednn.apply(self.features, images)  # (B, C, H, W) -> (B, widths[-1], 1, 1)
         logits: torch.Tensor = self.classifier(features.flatten(1))
         return logits

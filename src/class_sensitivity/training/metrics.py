@@ -1,8 +1,7 @@
-"""What is counted while one run trains and is evaluated: loss, accuracy, recall, confusion, epoch by epoch."""
+"""What is measured while one run trains and is evaluated: loss, accuracy, recall, confusion, epoch by epoch."""
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +23,13 @@ class EpochSums:
     Args:
         device: Where the losses are.
         shape: () for one run, (M,) for M.
+
+    Examples:
+        >>> sums = EpochSums(torch.device("cpu"))
+        >>> logits, target = torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([0, 1])
+        >>> sums.count(torch.tensor(0.5), logits, target)
+        >>> sums.read(weights=[]), sums.seen
+        ([(1.0, 1)], 2)
     """
 
     def __init__(self, device: torch.device, shape: tuple[int, ...] = ()) -> None:
@@ -33,7 +39,13 @@ class EpochSums:
 
     @torch.no_grad()
     def count(self, loss: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> None:
-        """Counts a batch: its mean loss of this shape, (*shape, B, K) logits, (*shape, B) labels as given."""
+        """Adds a batch of B examples.
+
+        Args:
+            loss: (*shape) mean loss.
+            logits: (*shape, B, K).
+            target: (*shape, B) labels as given.
+        """
         size = target.shape[-1]
         self.loss += loss.detach() * size
         self.right += (logits.argmax(-1) == target).sum(-1)
@@ -43,8 +55,8 @@ class EpochSums:
         """(summed loss, right predictions) of each run.
 
         Args:
-            weights: Parameters and buffers; of M runs side by side, with a first dimension of M. The loss of a run
-                with one that is not finite is NaN, whatever was summed: some ReLUs turn NaN into 0.
+            weights: Parameters and buffers; of M runs side by side, with a first dimension of M. A run with a weight
+                that is not finite gets the loss NaN, whatever was summed: some ReLUs turn NaN into 0.
         """
         loss = self.loss.reshape(-1)
         for weight in weights:
@@ -53,12 +65,12 @@ class EpochSums:
         return list(zip(loss.tolist(), self.right.reshape(-1).tolist(), strict=True))
 
 
-class Ledger(nn.Module):
-    """The counts of one run; a module, so that they live where the network does.
+class RunMetrics(nn.Module):
+    """The metrics of one run; a module, so that they live on the network's device.
 
     Args:
         class_names: The K names, for the log keys.
-        lr: The peak learning rate, for the sentence that says that training diverged.
+        lr: The peak learning rate, for the message when training diverges.
 
     Attributes:
         history: Metrics of every finished epoch, oldest first.
@@ -70,13 +82,13 @@ class Ledger(nn.Module):
     def __init__(self, class_names: tuple[str, ...], lr: float) -> None:
         super().__init__()
         self.class_names, self.lr = class_names, lr
-        # validate_args would look at every value, and make a GPU wait for it.
-        settings: dict[str, Any] = {"num_classes": len(class_names), "validate_args": False}
-        self.metrics = MetricCollection(
+        num_classes = len(class_names)
+        # validate_args would read every value, and make a GPU wait for it.
+        self.collection = MetricCollection(
             {
-                "acc": MulticlassAccuracy(average="micro", **settings),
-                "recall": MulticlassRecall(average="none", **settings),
-                "confusion": MulticlassConfusionMatrix(**settings),
+                "acc": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
+                "recall": MulticlassRecall(num_classes, average="none", validate_args=False),
+                "confusion": MulticlassConfusionMatrix(num_classes, validate_args=False),
             }
         )
         self.history: list[dict[str, float]] = []
@@ -87,17 +99,17 @@ class Ledger(nn.Module):
     # Training
 
     def begin_epoch(self) -> None:
-        """What was evaluated before an epoch does not belong to it."""
+        """Forgets what was evaluated before this epoch."""
         self.latest = {}
 
     def end_epoch(self, epoch: int, loss_sum: float, right: int, seen: int) -> dict[str, float]:
-        """Closes an epoch in the history.
+        """Adds an epoch to the history.
 
         Args:
             epoch: Its number, from 0.
             loss_sum: The losses of all visits, summed.
             right: Visits predicted as labelled. The labels are those given: with noise, a high share means that
-                lies are learnt by heart.
+                the network has memorised noisy labels.
             seen: Visits.
 
         Returns:
@@ -118,7 +130,7 @@ class Ledger(nn.Module):
     # Evaluation
 
     def begin_evaluation(self) -> None:
-        """Forgets the latest evaluation, which must not pass for this one."""
+        """Forgets the evaluation before this one."""
         self.latest = {}
         self._evaluated: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
@@ -127,25 +139,25 @@ class Ledger(nn.Module):
         self._evaluated.setdefault(split, []).append((logits, target))
 
     def end_evaluation(self) -> dict[str, float]:
-        """Closes the evaluation of every split that had batches; its metrics by log key.
+        """Loss, accuracy and recall of every split that had batches, by log key.
 
-        Counted here and not batch by batch: one update of the metrics instead of dozens, for each run of a stack.
+        Computed here and not batch by batch: one update of the metrics instead of dozens, for each run of a stack.
         """
         logged: dict[str, float] = {}
         for split in SPLITS:
             if split not in self._evaluated:
                 continue
             logits, target = (torch.cat(parts) for parts in zip(*self._evaluated[split], strict=True))
-            self.metrics.update(logits, target)
-            values = self.metrics.compute()
-            self.metrics.reset()
-            # A matrix is no scalar: it is kept here and drawn by whoever holds the logger.
+            self.collection.update(logits, target)
+            values = self.collection.compute()
+            self.collection.reset()
+            # A matrix cannot be logged as a scalar; `recording.complete_run` draws it.
             self.confusion[split] = values["confusion"].cpu()
             loss = functional.cross_entropy(logits, target).item()
             self.latest |= {f"{split}/loss": loss, f"{split}/acc": values["acc"].item()}
+            # torchmetrics gives 0 to a class without images, which was never tested.
             tested = self.confusion[split].sum(dim=1) > 0
             recalls = zip(self.class_names, values["recall"].tolist(), tested.tolist(), strict=True)
-            # torchmetrics gives 0 to a class without images, which was never tested.
             logged |= {f"{split}/recall/{name}": recall for name, recall, seen in recalls if seen}
             if split == "test":
                 self.test_logits = logits.cpu()

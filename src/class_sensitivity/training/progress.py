@@ -4,13 +4,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from class_sensitivity.runs.directory import RunRecord
+from class_sensitivity.runs.record import RunRecord
 
 
 class _EpochBar(pl.Callback):
@@ -30,12 +29,15 @@ class _EpochBar(pl.Callback):
         self.progress.update(self.task, completed=trainer.global_step)
 
 
-class RunScreen:
-    """The screen of one run; a context manager.
+class RunProgress:
+    """What the terminal shows of one run; a context manager.
 
     Args:
         title: What the run is, in a few words.
-        shown: Show anything at all; a sweep tells of its runs itself.
+        shown: Show anything at all; a sweep reports its runs itself.
+
+    Attributes:
+        callbacks: For the trainer, which then advances the bar.
     """
 
     def __init__(self, title: str, *, shown: bool) -> None:
@@ -69,7 +71,7 @@ class RunScreen:
         self.console.print(f"Complete already: {directory} (rerun=true does it again)", soft_wrap=True)
 
     def damaged(self, reason: str) -> None:
-        """Says that a record is there which cannot be trusted."""
+        """Says that there is a record that cannot be trusted."""
         self.console.print(f"Damaged, so done again: {reason}", markup=False, soft_wrap=True)
 
     def finished(self, record: RunRecord, directory: Path) -> None:
@@ -77,11 +79,13 @@ class RunScreen:
         if self._progress is not None:
             self._progress.stop()
         table = Table(show_header=False, box=None, pad_edge=False)
-        table.add_row("test accuracy", f"{record.metrics['accuracy']:.2%}")
-        table.add_row("labels wrong", f"{record.noise['effective']:.2%} of {record.train_size:,} training records")
-        recalls = np.array([np.nan if value is None else value for value in record.metrics["recall"]], float)
-        for rank, index in enumerate(np.argsort(recalls)[:3]):
-            table.add_row(("worst classes" if rank == 0 else ""), f"{record.class_names[index]}  {recalls[index]:.1%}")
-        table.add_row("time", f"{record.seconds['total']:.1f} s")
+        table.add_row("test accuracy", f"{record.metrics.accuracy:.2%}")
+        table.add_row("labels wrong", f"{record.noise.effective:.2%} of {record.train_size:,} training examples")
+        names = zip(record.metrics.recall, record.class_names, strict=True)
+        tested = [(recall, name) for recall, name in names if recall is not None]
+        worst = sorted(tested, key=lambda pair: pair[0])[:3]
+        for rank, (recall, name) in enumerate(worst):
+            table.add_row("worst classes" if rank == 0 else "", f"{name}  {recall:.1%}")
+        table.add_row("time", f"{record.durations.total_s:.1f} s")
         table.add_row("results", str(directory))
         self.console.print(table, soft_wrap=True)

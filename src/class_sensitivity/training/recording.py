@@ -1,19 +1,60 @@
-"""What a finished run leaves: its record, and its summary in TensorBoard."""
+"""How a run is completed: its durations, its record, its summary in TensorBoard."""
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from class_sensitivity.confusion import accuracy, recall
+from class_sensitivity.figures.axes import figure_of
+from class_sensitivity.figures.matrices import plot_confusion
+from class_sensitivity.runs.directory import CHECKPOINT, write_record
+from class_sensitivity.runs.record import Durations, MetricsRecord, NoiseRecord, RunRecord
 from class_sensitivity.training.environment import describe_environment
-from class_sensitivity.figures.matrices import confusion_figure
-from class_sensitivity.runs.identity import condition_name
-from class_sensitivity.training.metrics import Ledger
-from class_sensitivity.training.setup import Prepared
-from class_sensitivity.runs.directory import RunRecord
+from class_sensitivity.training.metrics import RunMetrics
+from class_sensitivity.training.setup import TrainingSetup
+
+#: TensorBoard's HParams has a column for the recall of every class up to so many; more would be unreadable.
+MAX_RECALL_COLUMNS = 100
+
+
+class Stopwatch:
+    """Durations of the parts of a fit, which follow one another; it starts when it is made.
+
+    Examples:
+        >>> watch = Stopwatch()
+        >>> for part in ("setup", "fit", "test"):
+        ...     watch.lap(part)
+        >>> durations = watch.durations(tensorboard_s=0.5)
+        >>> 0.5 <= durations.total_s < 0.6
+        True
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._latest = time.perf_counter()
+
+    def lap(self, part: Literal["setup", "fit", "test"]) -> None:
+        """Ends a part, and begins the next one."""
+        now = time.perf_counter()
+        self._seconds[part] = now - self._latest
+        self._latest = now
+
+    def durations(self, tensorboard_s: float, *, members: int = 1) -> Durations:
+        """One run's share of the parts, all in seconds.
+
+        Args:
+            tensorboard_s: What its summary took, which no other run shares.
+            members: Runs that were trained side by side.
+        """
+        setup_s, fit_s, test_s = (self._seconds[part] / members for part in ("setup", "fit", "test"))
+        return Durations(setup_s, fit_s, test_s, tensorboard_s, total_s=setup_s + fit_s + test_s + tensorboard_s)
 
 
 class _OneFileLogger(TensorBoardLogger):
@@ -33,85 +74,127 @@ def run_logger(directory: Path) -> Iterator[TensorBoardLogger]:
     try:
         yield logger
     finally:
-        # What stopped the run may be that nothing can be written.
+        # Closing writes, and the run may have stopped because nothing can be written.
         with suppress(OSError):
             logger.experiment.close()
 
 
-def make_record(run: Prepared, ledger: Ledger, steps: int, seconds: dict[str, float], *, stacked: int = 1) -> RunRecord:
-    """The record of a run that was trained and tested.
+def complete_run(
+    setup: TrainingSetup,
+    metrics: RunMetrics,
+    steps: int,
+    watch: Stopwatch,
+    logger: TensorBoardLogger,
+    *,
+    members: int = 1,
+) -> RunRecord:
+    """Completes a run that was trained and tested: logs its summary, writes its record, removes its checkpoint.
 
     Args:
-        run: What was asked for, and what it was trained on.
-        ledger: What was counted.
+        setup: What was asked for, and what it was trained on.
+        metrics: What was measured.
         steps: Optimiser steps taken.
-        seconds: Durations by name; of a stack, this run's share of them.
-        stacked: How many runs were trained side by side.
+        watch: How long the parts took.
+        logger: Its TensorBoard.
+        members: How many runs were trained side by side.
+
+    Returns:
+        The record as written.
+
+    Raises:
+        OSError: The run directory cannot be written. The checkpoint is still there, so that the run need not be
+            trained again.
     """
-    data = run.data
-    assert ledger.test_logits is not None
-    counts = ledger.confusion["test"].numpy()
-    epochs = [dict(epoch) for epoch in ledger.history]
-    epochs[-1] |= {key: value for key, value in ledger.latest.items() if key.startswith("test/")}
-    judge = "val/acc" if len(data.validation_indices) else "test/acc"
-    judged = [epoch for epoch in epochs if judge in epoch]
+    begun = time.perf_counter()
+    record = _record(setup, metrics, steps, watch.durations(tensorboard_s=0.0, members=members), members)
+    _log_summary(logger, record)
+    record = replace(record, durations=watch.durations(time.perf_counter() - begun, members=members))
+    write_record(record, setup.run.directory)
+    if not record.keeps_checkpoint:
+        (setup.run.directory / CHECKPOINT).unlink(missing_ok=True)
+    return record
+
+
+def _record(setup: TrainingSetup, metrics: RunMetrics, steps: int, durations: Durations, members: int) -> RunRecord:
+    run, train_set, arrays = setup.run, setup.data.train_set, setup.data.arrays
+    assert metrics.test_logits is not None
     return RunRecord(
-        identity=run.own,
-        config=run.config,
-        class_names=list(data.arrays.class_names),
-        train_size=len(data.train_set.indices),
+        identity=run.identity,
+        config=asdict(run.settings),
+        class_names=list(arrays.class_names),
+        train_size=len(train_set.indices),
         steps=steps,
-        noise={
-            "nominal": data.train_set.audit.nominal,
-            "effective": data.train_set.audit.effective,
-            "counts": data.train_set.audit.counts,
-            "noise_matrix": data.train_set.audit.noise_matrix,
-            "touched_per_class": data.train_set.audit.touched_per_class,
-        },
-        confusion=counts.tolist(),
-        metrics={
-            "test_size": int(counts.sum()),
-            "accuracy": float(accuracy(counts)),
-            "recall": recall(counts),
-            "last": epochs[-1],
-            "best": max(judged, key=lambda epoch: epoch[judge]),
-            "best_by": judge,
-            "epochs": epochs,
-        },
-        seconds=seconds,
-        environment={**describe_environment(run.execution), "stacked": stacked},
+        noise=NoiseRecord.of(train_set.audit),
+        confusion=metrics.confusion["test"].tolist(),
+        metrics=_metrics_record(metrics, best_by="val/acc" if len(train_set.held_out) else "test/acc"),
+        durations=durations,
+        environment=describe_environment(setup.execution, stacked=members),
         arrays={
-            "test_probabilities": ledger.test_logits.softmax(dim=1).numpy().astype(np.float16),
+            "test_probabilities": metrics.test_logits.softmax(dim=1).numpy().astype(np.float16),
             # float16 makes ties, so the predicted class is stored beside the probabilities.
-            "test_preds": ledger.test_logits.argmax(dim=1).numpy().astype(np.int32),
-            "test_labels": data.arrays.test_labels.astype(np.int32),
-            "train_indices": data.train_set.indices.astype(np.int32),
-            "train_labels": data.train_set.labels.astype(np.int32),
-            "train_touched": data.train_set.touched,
+            "test_preds": metrics.test_logits.argmax(dim=1).numpy().astype(np.int32),
+            "test_labels": arrays.test_labels.astype(np.int32),
+            "train_indices": train_set.indices.astype(np.int32),
+            "train_labels": train_set.labels.astype(np.int32),
+            "train_touched": train_set.touched,
         },
     )
 
 
-def log_summary(logger: TensorBoardLogger, record: RunRecord) -> None:
+def _metrics_record(metrics: RunMetrics, best_by: str) -> MetricsRecord:
+    counts = metrics.confusion["test"].numpy()
+    # The last epoch was tested after training, so that its evaluation is not yet in the history.
+    last = metrics.history[-1] | {key: value for key, value in metrics.latest.items() if key.startswith("test/")}
+    epochs = [*metrics.history[:-1], last]
+    best = max((epoch for epoch in epochs if best_by in epoch), key=lambda epoch: epoch[best_by])
+    return MetricsRecord(
+        test_size=int(counts.sum()),
+        accuracy=float(accuracy(counts)),
+        recall=[None if np.isnan(share) else share for share in recall(counts).tolist()],
+        last={**last},
+        best={**best},
+        best_by=best_by,
+        epochs=[{**epoch} for epoch in epochs],
+    )
+
+
+def _log_summary(logger: TensorBoardLogger, record: RunRecord) -> None:
     """The confusion matrix as a picture, and the run's hyper-parameters with what they led to."""
-    title = f"{condition_name(record.identity)}, seed {record.identity['seed']}: {record.metrics['accuracy']:.1%}"
-    figure = confusion_figure(record.counts, record.class_names, title)
-    logger.experiment.add_figure("test/confusion", figure, global_step=record.steps)
-    noise, reduction = record.identity["noise"], record.identity["reduction"]
-    metrics = {"hp/test_acc": record.metrics["accuracy"], "hp/test_loss": record.metrics["last"]["test/loss"]}
-    worst = min(value for value in record.metrics["recall"] if not np.isnan(value))
+    identity, condition = record.identity, record.identity.condition
+    title = f"{condition.name}, seed {identity.seed}: {record.metrics.accuracy:.1%}"
+    axes = plot_confusion(record.counts, record.class_names, title)
+    logger.experiment.add_figure("test/confusion", figure_of(axes), global_step=record.steps)
     logger.log_hyperparams(
         {
-            "condition": condition_name(record.identity),
-            "noise/kind": noise["kind"] if noise else "none",
-            "noise/frac": noise["frac"] if noise else 0.0,
-            "noise/effective": record.noise["effective"],
-            "reduction/frac": reduction["frac"] if reduction else 0.0,
+            "condition": condition.name,
+            "noise/kind": condition.noise_kind or "none",
+            "noise/frac": condition.noise_frac,
+            "noise/effective": record.noise.effective,
+            "reduction/frac": condition.reduction_frac,
             "train_size": record.train_size,
-            "seed": record.identity["seed"],
-            "data": record.identity["data"]["name"],
-            "model": record.identity["model"]["name"],
+            "seed": identity.seed,
+            "data": identity.data.name,
+            "model": identity.model.name,
         },
-        metrics | {"hp/worst_recall": worst},
+        hparams_metrics(record),
     )
+    # Closed here, so that an event that cannot be written is known before the record is.
     logger.experiment.close()
+
+
+def hparams_metrics(record: RunRecord) -> dict[str, float]:
+    """The metrics that TensorBoard's HParams compares runs by: accuracy, loss, and recall by class.
+
+    Returns:
+        Tag -> value. Recall is there for the classes with test images, unless there are more than
+        `MAX_RECALL_COLUMNS` classes; the least of them is there in any case.
+    """
+    recalls = zip(record.class_names, record.metrics.recall, strict=True)
+    tested = {f"hp/recall/{name}": share for name, share in recalls if share is not None}
+    loss = record.metrics.last["test/loss"]
+    return {
+        "hp/test_acc": record.metrics.accuracy,
+        "hp/test_loss": math.nan if loss is None else loss,
+        "hp/least_recall": min(tested.values()),
+        **(tested if len(record.class_names) <= MAX_RECALL_COLUMNS else {}),
+    }

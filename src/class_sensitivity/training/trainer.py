@@ -1,4 +1,4 @@
-"""How a fit is executed: the trainer, what it may say, and how it is interrupted, resumed or stopped by a full disk."""
+"""How a fit is executed: the trainer, its warnings, and what happens on an interrupt, a full disk or a resume."""
 
 import logging
 import os
@@ -16,9 +16,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
-from class_sensitivity.training.device import Execution, keep_freed_memory
 from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.runs.directory import CHECKPOINT
+from class_sensitivity.training.device import Execution, keep_freed_memory
 
 
 def make_trainer(
@@ -34,7 +34,7 @@ def make_trainer(
 
     Args:
         directory: Where the checkpoint goes.
-        execution: Device and precision.
+        execution: Device, precision and threads.
         epochs: Epochs in all.
         logger: Where metrics go, if anywhere.
         callbacks: Further Lightning callbacks.
@@ -56,9 +56,10 @@ def make_trainer(
         max_epochs=epochs,
         logger=logger if logger is not None else False,
         callbacks=[save_last, *callbacks],
-        plugins=[LightningEnvironment(), *plugins],  # on a cluster, too: whoever submitted the job answers its signals
+        # Lightning's handling of cluster signals is not wanted: whoever submitted the job answers them.
+        plugins=[LightningEnvironment(), *plugins],
         reload_dataloaders_every_n_epochs=1,  # each epoch's order is drawn from (seed, epoch)
-        num_sanity_val_steps=0,  # it would count untrained predictions into the metrics
+        num_sanity_val_steps=0,  # its predictions would enter the metrics
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=10**9,  # epochs are logged, not steps
@@ -66,11 +67,11 @@ def make_trainer(
 
 
 @contextmanager
-def interrupts_and_writers_in_one_place() -> Iterator[None]:
+def errors_reach_caller() -> Iterator[None]:
     """Lets Ctrl+C and a failing event writer reach the caller as the exceptions they are.
 
     Lightning turns a KeyboardInterrupt into SystemExit, and TensorBoard's thread prints a traceback
-    before it hands its error to the next write.
+    before it passes its error to the next write.
     """
     usual = threading.excepthook
 
@@ -90,12 +91,16 @@ def interrupts_and_writers_in_one_place() -> Iterator[None]:
 
 
 def epochs_done(checkpoint: Path) -> int:
-    """How many epochs a checkpoint holds; 0 if there is none or it is not whole.
+    """How many epochs a checkpoint holds; 0 if there is none or it is damaged.
 
-    A full disk leaves half of one, a bad disk flips bits.
+    A full disk leaves half of a file, a failing disk flips bits.
+
+    Examples:
+        >>> epochs_done(Path("no-such-file.ckpt"))
+        0
     """
     try:
-        # torch does not look at the checksums that it writes.
+        # torch writes checksums and does not compare them.
         with zipfile.ZipFile(checkpoint) as archive:
             if archive.testzip() is not None:
                 return 0
@@ -106,7 +111,7 @@ def epochs_done(checkpoint: Path) -> int:
 
 
 @contextmanager
-def disk_trouble_in_a_sentence(directory: Path) -> Iterator[None]:
+def disk_errors_as_run_error(directory: Path) -> Iterator[None]:
     """Goes around what writes into a run directory.
 
     Raises:
@@ -116,7 +121,7 @@ def disk_trouble_in_a_sentence(directory: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         # torch reports a full disk while saving as a RuntimeError about its zip archive.
-        cause = _disk_trouble(error, directory)
+        cause = _disk_error(error, directory)
         if cause is None:
             raise
         raise RunError(
@@ -125,7 +130,7 @@ def disk_trouble_in_a_sentence(directory: Path) -> Iterator[None]:
         ) from None
 
 
-def _disk_trouble(error: Exception, directory: Path) -> str | None:
+def _disk_error(error: Exception, directory: Path) -> str | None:
     """Why the run directory could not be written, if that is what the error is about."""
     if isinstance(error, UserError):
         return None
@@ -137,8 +142,8 @@ def _disk_trouble(error: Exception, directory: Path) -> str | None:
     return None
 
 
-def quieten() -> None:
-    """Silences what Lightning tells every run and what does not apply to one process in memory."""
+def silence_lightning() -> None:
+    """Silences what Lightning says of every run, and warnings that do not apply to data in memory and one process."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",

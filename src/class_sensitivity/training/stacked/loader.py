@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 import pytorch_lightning as pl
 import torch
 
-from class_sensitivity.data.datamodule import Batch, Chunk, EpochLoader, StressedDataModule
+from class_sensitivity.data.datamodule import StressedDataModule
+from class_sensitivity.data.loader import Batch, Chunk, EpochLoader
 
 
 class StackedLoader:
-    """Batch by batch what each member would see alone: (M, B, C, H, W) images, (M, B) labels.
+    """The batches that each member would get alone, together: (M, B, C, H, W) images, (M, B) labels.
 
     Args:
         loaders: One for each of the M members, with batches of the same sizes.
@@ -29,7 +30,7 @@ class StackedLoader:
                 yield self.loaders[0].normalise(batch), target
 
     def _gather(self, chunks: Sequence[Chunk]) -> torch.Tensor:
-        """(M, n, H, W, C) uint8: at once where members look at the same images, as they do in training."""
+        """(M, n, H, W, C) uint8; in one go where members share their images, as in training."""
         first = self.loaders[0]
         if any(loader.images is not first.images for loader in self.loaders):
             each = zip(self.loaders, chunks, strict=True)
@@ -60,10 +61,11 @@ class StackedDataModule(pl.LightningDataModule):
         return StackedLoader([member.train_dataloader() for member in self.members])
 
     def val_dataloader(self) -> list[StackedLoader | EpochLoader]:
-        """Held-out records differ from member to member; the test images are the same for all."""
-        own = [member.val_dataloader() for member in self.members]
+        """Held-out examples differ from member to member; the test images are the same for all."""
+        of_members = [member.val_dataloader() for member in self.members]
         return [
-            loaders[0] if loaders[0].split == "test" else StackedLoader(loaders) for loaders in zip(*own, strict=True)
+            loaders[0] if loaders[0].split == "test" else StackedLoader(loaders)
+            for loaders in zip(*of_members, strict=True)
         ]
 
     def test_dataloader(self) -> EpochLoader:
