@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any
 
 import msgspec
@@ -160,10 +160,10 @@ class RunRecord:
         """The reverse of `to_json`, with every type and bound checked.
 
         Raises:
-            ValueError: A value is missing, has another type, or contradicts another.
+            ValueError: A value is missing, unknown, of another type, or contradicts another.
         """
-        if "arrays" in values:
-            raise ValueError("it brings arrays of its own")
+        if unknown := sorted(set(values) - {own.name for own in fields(cls)} | {"arrays"} & set(values)):
+            raise ValueError(f"it has unknown keys: {', '.join(unknown)}")
         try:
             record = msgspec.convert(values, cls)
         except msgspec.ValidationError as error:
