@@ -16,7 +16,6 @@ from class_sensitivity.confusion import (
     most_confused,
     normalise,
     recall,
-    relative,
 )
 
 
@@ -103,13 +102,13 @@ def test_recall_and_accuracy_are_scikit_learns(case):
     assert float(accuracy(counts)) == pytest.approx(metrics.accuracy_score(target, preds), rel=1e-15)
 
 
-def test_a_class_without_records_has_no_recall_instead_of_0():
+def test_a_class_without_examples_has_no_recall_instead_of_0():
     counts = np.array([[2, 2], [0, 0]])
     np.testing.assert_array_equal(recall(counts), [0.5, np.nan])
     np.testing.assert_array_equal(normalise(counts)[1], [np.nan, np.nan])
 
 
-def test_accuracy_without_records_is_nan():
+def test_accuracy_without_examples_is_nan():
     assert math.isnan(accuracy(np.zeros((3, 3), np.int64)))
 
 
@@ -125,58 +124,6 @@ def test_counting_is_not_changed_by_what_reads_the_counts(counts):
     before = counts.copy()
     normalise(counts), recall(counts), accuracy(counts), asymmetry(counts), most_confused(counts)
     np.testing.assert_array_equal(counts, before)
-
-
-# The relative matrix
-
-
-@st.composite
-def paired_counts(draw):
-    """(S, K, K) counts of a condition and its baseline on the same test set."""
-    seeds, k = draw(st.integers(1, 4)), draw(st.integers(2, 4))
-    target = np.repeat(np.arange(k), draw(st.integers(1, 9)))
-    predicted = arrays(np.int64, (2, seeds, len(target)), elements=st.integers(0, k - 1))
-    both = [[confusion_counts(target, preds, k) for preds in part] for part in draw(predicted)]
-    return np.array(both[0]), np.array(both[1])
-
-
-@given(paired_counts())
-def test_relative_is_the_mean_of_the_differences_of_each_seed(pair):
-    counts, baseline = pair
-    seeds, k, _ = counts.shape
-    change = relative(counts, baseline)
-    for i in range(k):
-        for j in range(k):
-            differences = [int(counts[s, i, j]) - int(baseline[s, i, j]) for s in range(seeds)]
-            assert change[i, j] == pytest.approx(sum(differences) / seeds, abs=1e-12)
-
-
-@given(paired_counts())
-def test_each_row_of_a_relative_matrix_sums_to_0(pair):
-    np.testing.assert_allclose(relative(*pair).sum(axis=1), 0, atol=1e-9)
-
-
-@given(paired_counts())
-def test_relative_turns_its_sign_when_condition_and_baseline_change_places(pair):
-    np.testing.assert_array_equal(relative(pair[0], pair[1]), -relative(pair[1], pair[0]))
-
-
-def test_relative_by_hand():
-    counts = np.array([[[5, 5], [2, 8]], [[7, 3], [0, 10]]])
-    baseline = np.array([[[9, 1], [1, 9]], [[8, 2], [1, 9]]])
-    np.testing.assert_array_equal(relative(counts, baseline), [[-2.5, 2.5], [0.0, 0.0]])
-
-
-def test_relative_refuses_what_was_not_tested_on_the_same_images():
-    # The same number of images in all, but not of each class.
-    with pytest.raises(ValueError, match="class totals"):
-        relative(np.array([[[3, 0], [0, 1]]]), np.array([[[1, 0], [0, 3]]]))
-
-
-@pytest.mark.parametrize(("one", "other"), [((2, 3, 3), (3, 3, 3)), ((3, 3), (3, 3)), ((0, 3, 3), (0, 3, 3))])
-def test_relative_refuses_shapes_that_do_not_pair(one, other):
-    with pytest.raises(ValueError, match="seeds, K, K"):
-        relative(np.zeros(one, np.int64), np.zeros(other, np.int64))
 
 
 # Direction
@@ -212,8 +159,3 @@ def test_asymmetry_by_hand():
 def test_most_confused_is_what_sorting_all_pairs_gives(counts, k):
     pairs = [(i, j, float(counts[i, j])) for i in range(4) for j in range(4) if i != j]
     assert most_confused(counts, k) == sorted(pairs, key=lambda cell: -cell[2])[:k]
-
-
-def test_most_confused_also_ranks_a_relative_matrix():
-    change = np.array([[-3.0, 2.5, 0.5], [0.0, 0.0, 0.0], [-1.0, 4.0, -3.0]])
-    assert most_confused(change, 2) == [(2, 1, 4.0), (0, 1, 2.5)]
