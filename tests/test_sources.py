@@ -1,0 +1,231 @@
+"""Data sets: what is loaded, what tells one from another, and what is refused."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from support.commands import ROOT
+from support.sources import write_images, write_source
+
+from class_sensitivity.data import sources
+from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.sources import data_digest, known_sources, load_arrays
+from class_sensitivity.errors import ConfigError, DataError
+from class_sensitivity.settings import DataSettings
+
+
+def data(name: str, directory: Path | None = None, **options: object) -> DataSettings:
+    place = None if directory is None else str(directory)
+    return DataSettings(name, place, download=False, flip=False, crop_padding=0, options=options)
+
+
+# Sources
+
+
+def test_the_bundled_digits_are_all_there_each_once():
+    arrays = load_arrays(data("digits"))
+    assert arrays.train_images.shape == (1198, 8, 8, 1)
+    assert arrays.test_images.shape == (599, 8, 8, 1)
+    assert arrays.class_names == tuple("0123456789")
+    source = load_digits()
+    expected = Counter((label, tuple(image.ravel())) for image, label in zip(source.images, source.target, strict=True))
+    ink = np.concatenate([arrays.train_images, arrays.test_images]) / (255 / 16)
+    labels = np.concatenate([arrays.train_labels, arrays.test_labels])
+    assert np.abs(ink - ink.round()).max() < 0.04  # 17 levels of grey
+    assert Counter((label, tuple(image.round().ravel())) for image, label in zip(ink, labels, strict=True)) == expected
+
+
+def test_the_split_of_the_digits_is_stratified_and_never_changes():
+    arrays = load_arrays(data("digits"))
+    totals = np.bincount(np.concatenate([arrays.train_labels, arrays.test_labels]))
+    np.testing.assert_allclose(np.bincount(arrays.test_labels), totals / 3, atol=1)
+    # Another split would make every recorded run incomparable with new ones.
+    assert crc32(arrays.test_labels.tobytes()) == 3043507345
+
+
+def test_an_unknown_data_set_is_refused_and_the_known_ones_are_named():
+    for ask in (load_arrays, data_digest):
+        with pytest.raises(ConfigError, match=r"mnist.*cifar10.*digits"):
+            ask(data("mnist"))
+    assert {"cifar10", "digits"} <= set(known_sources())
+
+
+def test_the_runs_of_a_sweep_share_the_arrays_of_their_data_set():
+    assert load_arrays(data("digits")) is load_arrays(data("digits"))
+
+
+def test_a_folder_of_cifar10_with_a_file_missing_is_named(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(DataError, match=r"data_batch_1 is missing.*data\.dir"):
+        load_arrays(data("cifar10", tmp_path))
+
+
+FITTING = {
+    "train_images": np.zeros((4, 8, 8, 1), np.uint8),
+    "train_labels": np.array([0, 1, 1, 0]),
+    "test_images": np.zeros((2, 8, 8, 1), np.uint8),
+    "test_labels": np.array([0, 1]),
+    "class_names": ("ant", "bee"),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_images": np.zeros((4, 8, 8, 1), np.float32)}, "uint8"),
+        ({"train_images": np.zeros((4, 8, 8), np.uint8)}, "uint8"),
+        ({"train_labels": np.zeros(4, np.int32)}, "int64"),
+        ({"train_labels": np.zeros(3, np.int64)}, "int64"),
+        ({"train_labels": np.array([0, 1, 2, 0])}, "from 0 to 1"),
+        ({"test_labels": np.array([0, -1])}, "from 0 to 1"),
+        ({"test_images": np.zeros((0, 8, 8, 1), np.uint8), "test_labels": np.zeros(0, np.int64)}, "from 0 to 1"),
+        ({"test_images": np.zeros((2, 9, 8, 1), np.uint8)}, "differ in size"),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_refused(change, message):
+    ImageArrays(**FITTING)
+    with pytest.raises(ValueError, match=message):
+        ImageArrays(**(FITTING | change))
+
+
+@pytest.mark.cifar10
+def test_cifar10_is_what_torchvision_reads(cifar10, cifar10_dir):
+    from torchvision.datasets import CIFAR10
+
+    train, test = CIFAR10(cifar10_dir, train=True), CIFAR10(cifar10_dir, train=False)
+    np.testing.assert_array_equal(cifar10.train_images, train.data)
+    np.testing.assert_array_equal(cifar10.test_images, test.data)
+    assert cifar10.train_labels.tolist() == train.targets
+    assert cifar10.test_labels.tolist() == test.targets
+    assert cifar10.class_names == tuple(train.classes)
+    assert cifar10.train_images.shape == (50_000, 32, 32, 3)
+
+
+# What tells one data set from another
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train_images": np.eye(32, dtype=np.uint8)[:4].reshape(4, 8, 4, 1).repeat(2, axis=2)},
+        {"test_images": np.ones((2, 8, 8, 1), np.uint8)},
+        {"train_labels": np.array([0, 1, 0, 1])},
+        {"test_labels": np.array([1, 0])},
+        {"class_names": ("ant", "cow")},
+        {"class_names": ("bee", "ant")},
+        {"class_names": ("ant", "bee", "cow")},
+        {"train_images": np.zeros((4, 4, 16, 1), np.uint8), "test_images": np.zeros((2, 4, 16, 1), np.uint8)},
+    ],
+    ids=lambda change: " ".join(change),
+)
+def test_a_digest_follows_from_every_image_label_and_class_name(change):
+    assert ImageArrays(**(FITTING | change)).digest != ImageArrays(**FITTING).digest
+
+
+def test_a_digest_is_the_same_whatever_the_layout_in_memory():
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+    one, other = (
+        ImageArrays(**FITTING | {"train_images": made}) for made in (images, np.asfortranarray(images.copy()))
+    )
+    assert one.digest == other.digest
+
+
+def test_the_digest_of_cifar10_is_the_checksum_of_its_archive_and_needs_no_file():
+    from torchvision.datasets import CIFAR10
+
+    assert data_digest(data("cifar10", Path("nowhere"))) == CIFAR10.tgz_md5
+
+
+def test_the_digest_of_the_digits_is_found_without_importing_scikit_learn():
+    script = """
+import sys
+from class_sensitivity.data.sources import data_digest
+from class_sensitivity.settings import DataSettings
+print(data_digest(DataSettings("digits", None, download=False, flip=False, crop_padding=0)), "sklearn" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [data_digest(data("digits")), "False"]
+
+
+# A user's own
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch) -> Iterator[None]:
+    """A data set `mine` is known, and forgotten after the test."""
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(write_source(tmp_path))])
+    sources._load.cache_clear()
+    yield
+    sources._load.cache_clear()
+    sys.modules.pop(f"{sources.__name__}.mine", None)
+
+
+def test_a_data_set_is_a_file_in_the_folder_of_sources(mine, tmp_path):
+    assert "mine" in known_sources()
+    arrays = load_arrays(data("mine", write_images(tmp_path / "a")))
+    assert arrays.class_names == ("even", "odd")
+
+
+def test_two_folders_under_one_name_are_two_data_sets_unless_their_content_is_the_same(mine, tmp_path):
+    one, other = write_images(tmp_path / "a", seed=1), write_images(tmp_path / "b", seed=2)
+    twin = write_images(tmp_path / "c", seed=1)
+    assert data_digest(data("mine", one)) == data_digest(data("mine", twin)) != data_digest(data("mine", other))
+
+
+def test_an_option_of_a_data_set_reaches_it_and_its_digest(mine, tmp_path):
+    folder = write_images(tmp_path / "a")
+    plain, shifted = data("mine", folder), data("mine", folder, shift=3)
+    # A process that asks for one after the other gets each.
+    difference = load_arrays(shifted).train_images.astype(int) - load_arrays(plain).train_images
+    assert (difference == 3).all()
+    assert data_digest(plain) != data_digest(shifted)
+    assert data_digest(plain) == data_digest(data("mine", folder, shift=0))
+
+
+def test_an_unknown_option_is_refused_in_one_sentence(mine, tmp_path):
+    folder = write_images(tmp_path / "a")
+    for ask in (load_arrays, data_digest):
+        with pytest.raises(ConfigError, match=r"data\.shfit is not a setting of mine: it must be one of shift\.$"):
+            ask(data("mine", folder, shfit=3))
+        with pytest.raises(ConfigError, match=r"data\.shift is not a setting of digits: it has none of its own\.$"):
+            ask(data("digits", shift=3))
+
+
+def test_the_content_of_a_data_set_decides_which_run_it_is(command, tmp_path):
+    folder = tmp_path / "own"
+    added = write_source(folder)
+    (folder / "sitecustomize.py").write_text(
+        f"from class_sensitivity.data import sources\nsources.__path__.append({str(added)!r})\n"
+    )
+    one, other, twin = (write_images(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 2), ("c", 1)))
+
+    def ask(where: Path, *words: str) -> str:
+        own = ("--config-dir", str(folder / "conf"), "data=mine", f"data.dir={where}", "training.batch_size=8")
+        done = command(*own, "training.epochs=1", "training.threads=1", *words, PYTHONPATH=str(folder))
+        assert (done.rc, done.stderr) == (0, "")
+        return done.stdout.splitlines()[-1]
+
+    ask(one)
+    (result,) = command.runs.rglob("result.json")
+    assert json.loads(result.read_text())["config"]["data"] == {
+        "name": "mine",
+        "dir": str(one),
+        "download": False,
+        "flip": False,
+        "crop_padding": 0,
+        "options": {"shift": 0},
+    }
+    assert ask(one, "status=true") == "1 runs: 1 complete"
+    assert ask(twin, "status=true") == "1 runs: 1 complete"
+    assert ask(other, "status=true") == "1 runs: 1 missing"
+    assert ask(one, "data.shift=1", "status=true") == "1 runs: 1 missing"
+    write_images(one, seed=2)
+    assert ask(one, "status=true") == "1 runs: 1 missing"
