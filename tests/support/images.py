@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from support.labels import stressed
 
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.data.loader import EpochLoader
 from class_sensitivity.seeding import STREAMS
+from support.labels import stressed
 
 SEEDS = dict.fromkeys(STREAMS, 1)
 
