@@ -1,28 +1,39 @@
 """Every claim of the article in made-up worlds where it is so, where the opposite is so, and where nothing is sure."""
 
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import CIFAR10, THREE, World, shares, write_run, write_study
+from support.plans import load_one
+from support.synthetic import CIFAR10, THREE, World, shares, write_run, write_study
 
-from class_sensitivity import claims
-from class_sensitivity.claims import (
-    CLAIMS,
+from class_sensitivity.analysis import claims
+from class_sensitivity.analysis.claims import claims_about
+from class_sensitivity.analysis.claims.cifar10 import CLAIMS as ARTICLE
+from class_sensitivity.analysis.claims.judging import (
     CONTRADICTED,
     NOT_APPLICABLE,
     NOT_RUN,
+    POINTS,
     REPRODUCED,
     UNDECIDED,
+    ClaimSet,
     Verdict,
-    judge_all,
+    decide,
+    noise,
+    reduction,
 )
-from class_sensitivity.sensitivity import Results, analyse, contrast
-from class_sensitivity.study import load
+from class_sensitivity.analysis.sensitivity import Results, analyse, contrast
+from class_sensitivity.analysis.study import load_runs
+from class_sensitivity.runs.condition import BASELINE, Condition
+
+#: Every claim of the article by its id.
+CLAIMS = ARTICLE.claims
 
 #: Many images of which nearly all are hard or easy for every seed: what is so is seen to be so.
 CLEAR = World(CIFAR10, 600, image=0.96, seed=0.0005, taste=0.02)
@@ -42,15 +53,15 @@ OF_ANY_DATA = {"asymmetry", "drop-40k", "noise-worse", "nonlinear", "not-model-s
 Recalls = dict[str, float]
 
 
-def name_of(noise: float = 0.0, reduction: float = 0.0) -> str:
-    return f"noise-shuffle-{noise}" if noise else f"reduction-{reduction}" if reduction else "baseline"
+def condition_of(noise_frac: float = 0.0, reduction_frac: float = 0.0) -> Condition:
+    return noise(noise_frac) if noise_frac else reduction(reduction_frac) if reduction_frac else BASELINE
 
 
 def world_plan(
-    noise: Callable[[str, float], float],
-    reduction: Callable[[str, float], float],
+    noisy: Callable[[str, float], float],
+    reduced: Callable[[str, float], float],
     wrong: Callable[[float], dict[tuple[str, str], float]],
-) -> dict[str, np.ndarray]:
+) -> dict[Condition, np.ndarray]:
     """Condition -> shares, from recalls by class and level and from weights of single confusions by noise level."""
 
     def matrix(recall: Callable[[str], float], weights: dict[tuple[str, str], float]) -> np.ndarray:
@@ -59,8 +70,8 @@ def world_plan(
             attraction[CIFAR10.index(true), CIFAR10.index(predicted)] = weight
         return shares([recall(name) for name in CIFAR10], attraction)
 
-    plan = {name_of(x): matrix(lambda c, x=x: noise(c, x), wrong(x)) for x in (0.0, *NOISE)}
-    return plan | {name_of(0, r): matrix(lambda c, r=r: reduction(c, r), wrong(0.0)) for r in REDUCTION}
+    plan = {condition_of(x): matrix(lambda c, x=x: noisy(c, x), wrong(x)) for x in (0.0, *NOISE)}
+    return plan | {condition_of(0, r): matrix(lambda c, r=r: reduced(c, r), wrong(0.0)) for r in REDUCTION}
 
 
 def claimed_noise(name: str, x: float) -> float:
@@ -115,22 +126,22 @@ NOTHING = dict.fromkeys(CLAIMED, shares([0.8] * 10))
 
 
 def analysed(root: Path) -> list[Results]:
-    studies, problems = load(root)
-    assert problems == []
-    return [analyse(found, resamples=100) for found in studies]
+    runs = load_runs(root)
+    assert runs.left_out == ()
+    return [analyse(found, resamples=100) for found in runs]
 
 
 def judged(root: Path, number: int = 0) -> dict[str, Verdict]:
     every = analysed(root)
     others = [results for results in every if results.study.model != every[number].study.model]
-    return {verdict.id: verdict for verdict in judge_all(every[number], others)}
+    return {verdict.id: verdict for verdict in ARTICLE.judge(every[number], others)}
 
 
-def write_models(root: Path, world: World, plan: dict[str, np.ndarray], seeds: Sequence[int]) -> Path:
+def write_models(root: Path, world: World, plan: dict[Condition, np.ndarray], seeds: Sequence[int]) -> Path:
     """A study of one model, and of another as much as it takes to compare the two."""
     write_study(root, world, plan, seeds, data="cifar10", model="cnn6")
-    compared = {name: plan[name] for name in map(name_of, (0.0, 0.1, 0.2, 0.3))} | {
-        "reduction-0.2": plan["reduction-0.2"]
+    compared = {name: plan[name] for name in map(condition_of, (0.0, 0.1, 0.2, 0.3))} | {
+        reduction(0.2): plan[reduction(0.2)]
     }
     write_study(root, replace(world, per_class=30), compared, seeds, data="cifar10", model="lenet")
     return root
@@ -154,7 +165,7 @@ def test_every_claim_of_the_study_is_judged_in_order(verdicts):
     for world in verdicts.values():
         assert list(world) == list(CLAIMS)
         for name, verdict in world.items():
-            assert verdict.claim == CLAIMS[name][0]
+            assert verdict.claim == CLAIMS[name].text
             assert verdict.verdict in (REPRODUCED, CONTRADICTED, UNDECIDED)
             assert verdict.seeds == 5
             assert verdict.sentence.endswith(".")
@@ -202,18 +213,18 @@ def test_effects_are_what_they_say(verdicts, tmp_path):
     counts = {name: study.counts_of(name).mean(axis=0) for name in CLAIMED}
     cat, deer, airplane, bird = (CIFAR10.index(name) for name in ("cat", "deer", "airplane", "bird"))
 
-    assert world["cat-deer"].effect == pytest.approx(counts["baseline"][cat, deer] - counts["baseline"][deer, cat])
+    assert world["cat-deer"].effect == pytest.approx(counts[BASELINE][cat, deer] - counts[BASELINE][deer, cat])
     assert world["cat-deer"].unit == "test images"
-    lost = counts["baseline"][airplane, airplane] - counts[name_of(0.1)][airplane, airplane]
+    lost = counts[BASELINE][airplane, airplane] - counts[condition_of(0.1)][airplane, airplane]
     assert world["airplane-10"].effect == pytest.approx(100 * lost / 600)
-    right = {x: counts[name_of(x)][bird, bird] for x in (0.1, 0.15, 0.2)}
+    right = {x: counts[condition_of(x)][bird, bird] for x in (0.1, 0.15, 0.2)}
     assert world["bird-knee"].effect == pytest.approx(100 * (2 * right[0.15] - right[0.1] - right[0.2]) / 600)
-    drop = contrast(study, {"baseline": 100.0, name_of(0, 0.2): -100.0}, overall=True)
+    drop = contrast(study, {BASELINE: 100.0, condition_of(0, 0.2): -100.0}, overall=True)
     assert world["drop-40k"].effect == pytest.approx(float(drop.value))
     assert (world["drop-40k"].low, world["drop-40k"].high) == pytest.approx((float(drop.low), float(drop.high)))
     # Bird's slope against the class that comes nearest to it, in points per 10 points of noise.
     slopes = {
-        name: np.polyfit([0, *NOISE], [counts[name_of(x)][i, i] / 6 for x in (0, *NOISE)], 1)[0] / 10
+        name: np.polyfit([0, *NOISE], [counts[condition_of(x)][i, i] / 6 for x in (0, *NOISE)], 1)[0] / 10
         for i, name in enumerate(CIFAR10)
     }
     nearest = min(value for name, value in slopes.items() if name != "bird")
@@ -223,24 +234,28 @@ def test_effects_are_what_they_say(verdicts, tmp_path):
 # Missing runs
 
 
-NEEDS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "asymmetry": ((), ()),
-    "cat-deer": ((), ()),
-    "airplane-10": ((0.1,), ()),
-    "cat-dog-frog": ((0.1,), ()),
-    "cat-worst-noise": ((0.1, 0.2, 0.3), ()),
-    "bird-noise": ((0.1, 0.2, 0.3), ()),
-    "bird-knee": ((0.1, 0.15, 0.2), ()),
-    "stable": ((0.1, 0.2, 0.3), ()),
-    "drop-40k": ((), (0.2,)),
-    "cat-worst-reduction": ((), (0.2, 0.6, 0.9)),
-    "bird-reduction": ((), (0.2, 0.6, 0.9)),
-    "noise20-reduction60": ((0.2,), (0.6,)),
-    "noise-worse": ((0.2,), (0.2,)),
-    "nonlinear": ((0.1, 0.2, 0.3), ()),
-    "baseline-order": ((), ()),
-    "bird-dog-flip": ((), (0.9,)),
-    "not-model-specific": ((0.1, 0.2, 0.3), (0.2,)),
+NOISE_LEVELS = (noise(0.1), noise(0.2), noise(0.3))
+REDUCTION_LEVELS = (reduction(0.2), reduction(0.6), reduction(0.9))
+
+#: The conditions that each claim is about, beside the baseline.
+NEEDS: dict[str, tuple[Condition, ...]] = {
+    "asymmetry": (),
+    "cat-deer": (),
+    "airplane-10": (noise(0.1),),
+    "cat-dog-frog": (noise(0.1),),
+    "cat-worst-noise": NOISE_LEVELS,
+    "bird-noise": NOISE_LEVELS,
+    "bird-knee": (noise(0.1), noise(0.15), noise(0.2)),
+    "stable": NOISE_LEVELS,
+    "drop-40k": (reduction(0.2),),
+    "cat-worst-reduction": REDUCTION_LEVELS,
+    "bird-reduction": REDUCTION_LEVELS,
+    "noise20-reduction60": (noise(0.2), reduction(0.6)),
+    "noise-worse": (noise(0.2), reduction(0.2)),
+    "nonlinear": NOISE_LEVELS,
+    "baseline-order": (),
+    "bird-dog-flip": (reduction(0.9),),
+    "not-model-specific": (*NOISE_LEVELS, reduction(0.2)),
 }
 
 
@@ -248,7 +263,7 @@ NEEDS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 def empty_handed(tmp_path_factory) -> dict[str, Verdict]:
     """Verdicts where nothing that any claim needs was run."""
     root = tmp_path_factory.mktemp("elsewhere")
-    write_study(root, World(CIFAR10, 5), {"reduction-0.05": shares([0.8] * 10)}, range(2), data="cifar10")
+    write_study(root, World(CIFAR10, 5), {reduction(0.05): shares([0.8] * 10)}, range(2), data="cifar10")
     return judged(root)
 
 
@@ -263,54 +278,55 @@ def sweep(command: str) -> list[dict[str, str]]:
     ]
 
 
+def made_by(command: str) -> list[tuple[Condition, dict[str, str]]]:
+    """Every run that the commands make, with its settings."""
+    runs = [run for part in command.split("&&") for run in sweep(part)]
+    return [(condition_of(float(run.get("noise.frac", 0)), float(run.get("reduction.frac", 0))), run) for run in runs]
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_missing_runs_are_named_by_the_command_that_makes_them(empty_handed, name):
     verdict = empty_handed[name]
     assert verdict.verdict == NOT_RUN
     assert np.isnan([verdict.effect, verdict.low, verdict.high]).all()
     assert "not run" in verdict.sentence
-    noise, reduction = NEEDS[name]
-    made = [run for command in verdict.command.split("&&") for run in sweep(command)]
-    for key, levels in (("noise.frac", noise), ("reduction.frac", reduction)):
-        assert {float(run.get(key, 0)) for run in made} >= {0.0, *levels}
-    assert {run["seed"] for run in made} == set("12345")
+    made = made_by(verdict.command)
+    assert {condition for condition, _ in made} == {BASELINE, *NEEDS[name]}
+    assert {run["seed"] for _, run in made} == set("12345")
+    assert {(run["data"], run["model"]) for _, run in made} == {("cifar10", "cnn6")}
+
+
+def test_the_command_is_for_the_data_set_and_the_model_that_were_run(tmp_path):
+    write_study(tmp_path, World(CIFAR10, 5), {BASELINE: shares([0.8] * 10)}, (1,), data="cifar10", model="lenet")
+    command = "python train.py -m noise.frac=0,0.1 seed=1,2,3,4,5 data=cifar10 model=lenet"
+    assert judged(tmp_path)["airplane-10"].command == command
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_what_the_command_makes_is_enough_to_judge_the_claim(empty_handed, tmp_path, name):
     command = empty_handed[name].command
-    for model in ("cnn6", "lenet"):
-        for part in command.split("&&"):
-            for run in sweep(part):
-                settings = {key.replace(".", "__"): float(value) for key, value in run.items() if key != "seed"}
-                # Two seeds stand for the five.
-                if run["seed"] in "12":
-                    write_run(
-                        tmp_path,
-                        World(CIFAR10, 5),
-                        shares([0.8] * 10),
-                        seed=int(run["seed"]),
-                        data__name="cifar10",
-                        model__name=model,
-                        **settings,
-                    )
-        if "model=NAME" not in command:
-            break
+    for model in ("cnn6", "lenet") if "model=NAME" in command else ("cnn6",):
+        for condition, run in made_by(command):
+            # Two seeds stand for the five.
+            if run["seed"] in "12":
+                options = {"data__name": run["data"], "model__name": model}
+                write_run(tmp_path, World(CIFAR10, 5), shares([0.8] * 10), condition, int(run["seed"]), **options)
     assert judged(tmp_path)[name].verdict not in (NOT_RUN, NOT_APPLICABLE)
 
 
-@pytest.mark.parametrize("name", [name for name in CLAIMS if name != "not-model-specific"])
-@pytest.mark.parametrize("missing", ["baseline", "noise", "reduction"])
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        (name, missing)
+        for name, needed in NEEDS.items()
+        if name != "not-model-specific"
+        for missing in (BASELINE, *needed)
+    ],
+    ids=str,
+)
 def test_one_missing_condition_is_enough_not_to_judge(tmp_path, name, missing):
-    noise, reduction = NEEDS[name]
-    needed = {"baseline": "baseline"}
-    needed |= {"noise": name_of(noise[-1])} if noise else {}
-    needed |= {"reduction": name_of(0, reduction[-1])} if reduction else {}
-    plan = {c: shares([0.8] * 10) for c in ("baseline", *map(name_of, noise), *(name_of(0, r) for r in reduction))}
-    if missing not in needed:
-        return
-    del plan[needed[missing]]
-    write_study(tmp_path, World(CIFAR10, 5), plan or {"reduction-0.05": shares([0.8] * 10)}, range(2), data="cifar10")
+    plan = {condition: shares([0.8] * 10) for condition in (BASELINE, *NEEDS[name]) if condition != missing}
+    write_study(tmp_path, World(CIFAR10, 5), plan or {reduction(0.05): shares([0.8] * 10)}, range(2), data="cifar10")
     assert judged(tmp_path)[name].verdict == NOT_RUN
 
 
@@ -318,14 +334,14 @@ def test_conditions_that_share_no_seed_cannot_be_compared(tmp_path):
     for number, name in enumerate(CLAIMED):
         write_study(tmp_path, World(CIFAR10, 5), {name: CLAIMED[name]}, [number, number + 20], data="cifar10")
     found = judged(tmp_path)
-    alone = {name for name, (noise, reduction) in NEEDS.items() if not noise and not reduction}
+    alone = {name for name, needed in NEEDS.items() if not needed}
     assert {name for name, verdict in found.items() if verdict.verdict != NOT_RUN} == alone
 
 
 def test_a_further_level_without_a_seed_in_common_does_not_end_the_report(tmp_path):
     world = World(CIFAR10, 5)
     write_study(tmp_path, world, CLAIMED, range(2), data="cifar10")
-    write_study(tmp_path, world, {"noise-shuffle-0.4": shares([0.5] * 10)}, [9], data="cifar10")
+    write_study(tmp_path, world, {noise(0.4): shares([0.5] * 10)}, [9], data="cifar10")
     found = judged(tmp_path)
     assert found["airplane-10"].verdict not in (NOT_RUN, NOT_APPLICABLE)
     for name in ("bird-noise", "stable", "nonlinear"):
@@ -359,7 +375,7 @@ def test_models_that_tell_other_classes_apart_are_not_compared(tmp_path):
 # Other data
 
 
-@pytest.mark.parametrize("conditions", [["baseline"], list(CLAIMED)], ids=["baseline", "all"])
+@pytest.mark.parametrize("conditions", [[BASELINE], list(CLAIMED)], ids=["baseline", "all"])
 def test_claims_about_classes_that_a_data_set_does_not_have_do_not_apply(tmp_path, conditions):
     write_study(tmp_path, World(THREE, 10), {name: shares([0.8] * 3) for name in conditions}, range(2))
     found = judged(tmp_path)
@@ -391,10 +407,10 @@ def test_claims_find_their_classes_by_name(tmp_path):
 
 
 def test_a_claim_cannot_be_entered_twice():
-    enter = claims.claim("asymmetry", "again")
+    enter = ARTICLE.add("asymmetry", "again")
     with pytest.raises(ValueError, match="'asymmetry' is defined twice"):
         enter(lambda evidence: Verdict("", "", UNDECIDED))
-    assert CLAIMS["asymmetry"][0] != "again"
+    assert CLAIMS["asymmetry"].text != "again"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -402,8 +418,70 @@ def test_with_many_parts_a_claim_that_just_holds_is_seldom_contradicted(tmp_path
     # All classes alike: cat is as low as the others, and no single interval may be believed.
     world = replace(NOISY, per_class=40, root=seed + 50)
     write_study(
-        tmp_path, world, {name: NOTHING[name] for name in NOTHING if "0.15" not in name}, range(5), data="cifar10"
+        tmp_path, world, {name: NOTHING[name] for name in NOTHING if name != noise(0.15)}, range(5), data="cifar10"
     )
     found = judged(tmp_path)
     for name in ("cat-worst-noise", "cat-worst-reduction", "bird-noise", "stable", "baseline-order", "noise-worse"):
         assert found[name].verdict == UNDECIDED, found[name].sentence
+
+
+# Claims of other papers
+
+
+SCRATCH = """
+from class_sensitivity.analysis.claims.judging import ClaimSet, Focus, decide, noise
+
+CLAIMS = ClaimSet("Claims of a scratch", data="insects", focus=Focus(mistaken=("ant", "bee")))
+
+
+@CLAIMS.add("cow-worst", "Cow has the lowest recall under symmetric noise.", "cow")
+def cow_worst(evidence):
+    at = noise(0.2, "symmetric")
+    evidence.need(at)
+    return decide(evidence.lowest("cow", [at]), "points of recall")
+"""
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch) -> Iterator[ClaimSet]:
+    """A file beside that of the article, with claims about a data set of three classes."""
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "insects.py").write_text(SCRATCH)
+    monkeypatch.setattr(claims, "__path__", [*claims.__path__, str(tmp_path / "claims")])
+    yield claims_about("insects")
+    sys.modules.pop(f"{claims.__name__}.insects", None)
+
+
+def test_claims_are_found_by_the_data_set_that_they_are_about(scratch):
+    assert claims_about("cifar10") is ARTICLE
+    assert scratch.title == "Claims of a scratch"
+    assert scratch.focus.mistaken == ("ant", "bee")
+    assert claims_about("digits") is None
+
+
+def test_claims_of_another_file_are_judged_by_the_same_rules(scratch, tmp_path):
+    plan = {BASELINE: shares([0.9, 0.9, 0.6]), noise(0.2, "symmetric"): shares([0.9, 0.9, 0.3])}
+    write_study(tmp_path / "runs", World(THREE, 200), plan, data="insects")
+    (verdict,) = scratch.judge(analyse(load_one(tmp_path / "runs")))
+    assert (verdict.id, verdict.verdict) == ("cow-worst", REPRODUCED)
+    assert verdict.sentence.startswith("Of 2 comparisons 2 hold; the decisive one is ")
+    assert " minus cow at noise-symmetric-0.2: +" in verdict.sentence
+
+
+def test_claims_of_another_file_say_what_to_run(scratch, tmp_path):
+    write_study(tmp_path / "runs", World(THREE, 20), {BASELINE: shares([0.9, 0.9, 0.6])}, (1,), data="insects")
+    (verdict,) = scratch.judge(analyse(load_one(tmp_path / "runs")))
+    command = "python train.py -m noise.kind=symmetric noise.frac=0,0.2 seed=1,2,3,4,5 data=insects model=cnn6"
+    assert (verdict.verdict, verdict.command) == (NOT_RUN, command)
+
+
+def test_a_set_of_claims_needs_no_file(tmp_path):
+    write_study(tmp_path, World(THREE, 200), {BASELINE: shares([0.9, 0.9, 0.6])}, data="insects")
+    mine = ClaimSet("Mine", data="insects")
+    mine.add("ant-worst", "Ant has the lowest recall.", "ant")(lambda e: decide(e.lowest("ant", [BASELINE]), POINTS))
+    mine.add("bug-worst", "Bug has the lowest recall.", "bug")(lambda e: decide(e.lowest("bug", [BASELINE]), POINTS))
+    first, second = mine.judge(analyse(load_one(tmp_path)))
+    assert (first.verdict, second.verdict) == (CONTRADICTED, NOT_APPLICABLE)
+    assert first.effect_text.startswith("-")
+    assert first.effect_text.endswith("] points of recall")
+    assert second.effect_text == ""

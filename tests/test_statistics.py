@@ -1,6 +1,7 @@
 """Every number against an independent reference, and every interval and mark against simulated studies."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,10 +11,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
-from synthetic import World, shares
+from support.synthetic import World, shares
 
-from class_sensitivity import statistics
-from class_sensitivity.statistics import KNEE_LEVELS, Estimate, Knee, discoveries, estimate, knee, two_way_parts
+from class_sensitivity.analysis import statistics
+from class_sensitivity.analysis.statistics import (
+    KNEE_LEVELS,
+    NO_KNEE,
+    Estimate,
+    Knee,
+    benjamini_hochberg,
+    estimate,
+    knee,
+    variance_components,
+)
 
 Floats = NDArray[np.float64]
 
@@ -66,9 +76,9 @@ def test_variance_and_freedom_are_those_of_the_textbook_layout(seeds, images):
     ms_seed, ms_image, ms_residual = mean_squares(values)
     assert min(ms_seed, ms_image) > ms_residual, "nothing is cut off at 0 in this example"
     of_the_mean = (ms_seed + ms_image - ms_residual) / (seeds * images)
-    parts = two_way_parts(values)
-    np.testing.assert_allclose(parts.seed_variance + parts.image_variance, images**2 * of_the_mean)
-    np.testing.assert_allclose(parts.image_variance, images * (ms_image - ms_residual) / seeds)
+    components = variance_components(values)
+    np.testing.assert_allclose(components.seed_variance + components.image_variance, images**2 * of_the_mean)
+    np.testing.assert_allclose(components.image_variance, images * (ms_image - ms_residual) / seeds)
 
     freedom = (ms_seed + ms_image - ms_residual) ** 2 / (ms_seed**2 / (seeds - 1))
     half = stats.t.ppf(0.95, freedom) * images * np.sqrt(of_the_mean)
@@ -82,19 +92,19 @@ def test_strata_add_up():
     rng = np.random.default_rng(2)
     strata = np.repeat([4, 0, 9], [30, 20, 50])
     values = crossed(rng, 5, 100, image=2.0) + strata
-    parts = two_way_parts(values, strata)
-    apart = [two_way_parts(values[:, strata == s]) for s in (4, 0, 9)]
-    np.testing.assert_allclose(parts.total, sum(part.total for part in apart))
-    np.testing.assert_allclose(parts.image_variance, sum(part.image_variance for part in apart))
+    components = variance_components(values, strata)
+    apart = [variance_components(values[:, strata == s]) for s in (4, 0, 9)]
+    np.testing.assert_allclose(components.total, sum(part.total for part in apart))
+    np.testing.assert_allclose(components.image_variance, sum(part.image_variance for part in apart))
     # Seeds are shared by the strata: their sums add, not their variances.
-    np.testing.assert_allclose(parts.seed_variance, sum(part.per_seed for part in apart).var(ddof=1) / 5)
+    np.testing.assert_allclose(components.seed_variance, sum(part.per_seed for part in apart).var(ddof=1) / 5)
     # That the strata's means differ is no chance: images are drawn within them.
-    assert parts.image_variance < 0.7 * two_way_parts(values).image_variance
+    assert components.image_variance < 0.7 * variance_components(values).image_variance
 
     shuffled = rng.permutation(100)
-    again = two_way_parts(values[:, shuffled], strata[shuffled])
-    np.testing.assert_allclose(again.image_variance, parts.image_variance)
-    np.testing.assert_allclose(again.image_effects, parts.image_effects[shuffled])
+    again = variance_components(values[:, shuffled], strata[shuffled])
+    np.testing.assert_allclose(again.image_variance, components.image_variance)
+    np.testing.assert_allclose(again.image_effects, components.image_effects[shuffled])
 
 
 def test_images_that_differ_less_than_their_interaction_count_as_equal():
@@ -103,17 +113,17 @@ def test_images_that_differ_less_than_their_interaction_count_as_equal():
     values += 3 * rng.normal(size=(3, 1))
     ms_seed, ms_image, ms_residual = mean_squares(values)
     assert ms_image < ms_residual < ms_seed
-    parts = two_way_parts(values)
-    assert parts.image_variance == 0
-    np.testing.assert_array_equal(parts.image_effects, 0)
+    components = variance_components(values)
+    assert components.image_variance == 0
+    np.testing.assert_array_equal(components.image_effects, 0)
     e = estimate(values)
     np.testing.assert_allclose(variance_of(e, 2), 40 * ms_seed / 3)
 
 
 def test_a_class_of_one_image_has_no_spread_of_images():
     values = crossed(np.random.default_rng(4), 4, 6)
-    parts = two_way_parts(values, np.array([0, 0, 0, 0, 0, 1]))
-    np.testing.assert_allclose(parts.image_variance, two_way_parts(values[:, :5]).image_variance)
+    components = variance_components(values, np.array([0, 0, 0, 0, 0, 1]))
+    np.testing.assert_allclose(components.image_variance, variance_components(values[:, :5]).image_variance)
 
 
 def test_many_measurements_at_once_are_each_alone():
@@ -149,7 +159,7 @@ def test_one_seed_says_nothing_about_seeds():
     np.testing.assert_allclose(e.value, values[0].sum(axis=0))
     for unknown in (e.low, e.high, e.p):
         np.testing.assert_array_equal(unknown, np.full(3, np.nan))
-    assert np.isnan(two_way_parts(values).seed_variance).all()
+    assert np.isnan(variance_components(values).seed_variance).all()
 
 
 @pytest.mark.parametrize(("value", "p"), [(0, 1.0), (1, 0.0), (-1, 0.0)])
@@ -177,6 +187,55 @@ def test_an_estimate_is_indexed_like_its_arrays():
         rest = index if isinstance(index, tuple) else (index,)
         np.testing.assert_array_equal(part.per_seed, e.per_seed[(slice(None), *rest)])
     np.testing.assert_array_equal(e[1][2].value, e[1, 2].value)
+
+
+# In words
+
+
+def scalar(value: float, low: float, high: float) -> Estimate:
+    return Estimate(*(np.array(x) for x in (value, low, high, 0.5)), per_seed=np.array([value, value]))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "1.2 [-0.5, 3.0]"),
+        ({"digits": 2}, "1.23 [-0.46, 2.99]"),
+        ({"digits": 2, "signed": True}, "+1.23 [-0.46, +2.99]"),
+        ({"digits": 0, "unit": "test images"}, "1 [-0, 3] test images"),
+        ({"unit": "%"}, "1.2 [-0.5, 3.0] %"),
+    ],
+)
+def test_an_estimate_is_a_value_with_its_interval_and_unit(options, text):
+    assert scalar(1.234, -0.456, 2.987).text(**options) == text
+
+
+def test_an_estimate_without_an_interval_has_no_brackets():
+    assert scalar(-1.234, np.nan, np.nan).text(signed=True, unit="points") == "-1.2 points"
+    assert estimate(np.ones((1, 4))).text() == "4.0"
+
+
+def test_several_values_have_no_text_together():
+    e = estimate(crossed(np.random.default_rng(8), 3, 10, 4))
+    with pytest.raises(TypeError):
+        e.text()
+    assert e[1].text() == scalar(*(float(x[1]) for x in (e.value, e.low, e.high))).text()
+
+
+@pytest.mark.parametrize("factor", [100, -10, 0.5, -0.1])
+def test_a_scaled_estimate_is_that_of_the_scaled_values(factor):
+    values = crossed(np.random.default_rng(9), 4, 20, 3)
+    scaled, expected = estimate(values).scaled(factor), estimate(factor * values)
+    for name in ("value", "low", "high", "p", "per_seed"):
+        np.testing.assert_allclose(getattr(scaled, name), getattr(expected, name))
+    assert (scaled.low < scaled.value).all()
+    assert (scaled.value < scaled.high).all()
+
+
+def test_a_knee_in_words():
+    assert Knee(0.314, 0.2, 0.45, -0.1, -1.0, 0.01).text() == "0.31 [0.20, 0.45]"
+    assert replace(NO_KNEE, p=0.4).text() == "no knee"
+    assert NO_KNEE.text() == ""
 
 
 # Intervals, over simulated studies. The last axis holds the studies.
@@ -274,12 +333,12 @@ def test_draws_vary_as_the_interval_says(seeds, images, seed, image):
     rng = np.random.default_rng(20)
     strata = np.arange(images) % 3
     values = crossed(rng, seeds, images, 2, seed=seed, image=image) + strata[:, np.newaxis]
-    parts = two_way_parts(values, strata)
+    components = variance_components(values, strata)
     draws = statistics.resample(values, strata, statistics.seed_weights(seeds, 20_000, rng), rng)
     assert draws.shape == (20_000, 2)
-    variance = parts.seed_variance + parts.image_variance
+    variance = components.seed_variance + components.image_variance
     np.testing.assert_allclose(draws.var(axis=0), variance, rtol=0.06)
-    assert (np.abs(draws.mean(axis=0) - parts.total) < 4 * np.sqrt(variance / len(draws))).all()
+    assert (np.abs(draws.mean(axis=0) - components.total) < 4 * np.sqrt(variance / len(draws))).all()
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
@@ -368,7 +427,7 @@ def test_marks_are_those_of_statsmodels(p, alpha):
     expected = np.zeros(len(values), bool)
     if known.any():
         expected[known] = multipletests(values[known], alpha, method="fdr_bh")[0]
-    found = discoveries(values, alpha)
+    found = benjamini_hochberg(values, alpha)
     if not np.array_equal(found, expected):
         # Only a p-value on the very edge may fall either way, by the last digit.
         adjusted = stats.false_discovery_control(values[known])
@@ -377,9 +436,9 @@ def test_marks_are_those_of_statsmodels(p, alpha):
 
 def test_marks_keep_the_shape_and_never_take_an_unknown_p():
     p = np.array([[0.001, np.nan], [0.9, 0.02]])
-    np.testing.assert_array_equal(discoveries(p, 0.05), [[True, False], [False, True]])
-    assert not discoveries(np.full((3, 3), np.nan), 0.05).any()
-    assert discoveries(np.zeros((0,)), 0.05).shape == (0,)
+    np.testing.assert_array_equal(benjamini_hochberg(p, 0.05), [[True, False], [False, True]])
+    assert not benjamini_hochberg(np.full((3, 3), np.nan), 0.05).any()
+    assert benjamini_hochberg(np.zeros((0,)), 0.05).shape == (0,)
 
 
 TRUE = shares(
@@ -399,7 +458,7 @@ def marks(world: World, stressed: Floats, seeds: int) -> NDArray[np.bool_]:
         inside = labels == c
         change = (mine[:, inside, np.newaxis] == np.arange(4)).astype(np.int8)
         rows.append(estimate(change - (theirs[:, inside, np.newaxis] == np.arange(4))).p)
-    return discoveries(np.stack(rows), 0.05)
+    return benjamini_hochberg(np.stack(rows), 0.05)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
