@@ -1,11 +1,9 @@
-"""A lease on a run directory: one holder at a time, taken over from the dead and never from the living."""
+"""A lease on a run directory: one owner at a time, taken over from a killed process and never from a running one."""
 
 import errno
 import multiprocessing
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from filelock import SoftFileLease
+from support.leases import left_by_killed_process, posix, write_marker
+from support.records import at, finish
 
-from class_sensitivity import lease
 from class_sensitivity.errors import BusyError, RunError
-
-posix = pytest.mark.skipif(os.name != "posix", reason="asks whether a process is there")
+from class_sensitivity.runs import lease
 
 
 @pytest.fixture
@@ -32,101 +30,77 @@ def short(monkeypatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_S", 0.1)
 
 
-def left_by_the_dead(directory: Path) -> int:
-    """A lease whose process on this machine was killed; returns the process."""
-    script = """
-import os, sys
-from pathlib import Path
-from class_sensitivity import lease
-with lease.held(Path(sys.argv[1])):
-    print(os.getpid(), flush=True)
-    os._exit(9)
-"""
-    done = subprocess.run([sys.executable, "-c", script, directory], capture_output=True, text=True)
-    assert (directory / lease.MARKER).exists(), done.stderr
-    return int(done.stdout)
-
-
-def sign(directory: Path, *, silent_s: float = 0, **fields: object) -> None:
-    """Writes a marker as another process would."""
-    values = {"pid": 4321, "host": "far-away", "mode": "lease", "token": "t", "duration": lease.LEASE_S, **fields}
-    directory.mkdir(parents=True, exist_ok=True)
-    marker = directory / lease.MARKER
-    marker.write_text("filelock/2\n" + "".join(f"{key}={value}\n" for key, value in values.items()))
-    os.utime(marker, (time.time() - silent_s,) * 2)
-
-
-def test_nobody_holds_what_has_no_marker(directory):
-    assert lease.holder(directory) is None
+def test_without_a_marker_there_is_no_owner(directory):
+    assert lease.owner(directory) is None
     directory.mkdir(parents=True)
-    assert lease.holder(directory) is None
+    assert lease.owner(directory) is None
 
 
-def test_a_lease_names_its_holder_and_ends_with_the_block(directory):
-    with lease.held(directory) as held:
-        present = lease.holder(directory)
+def test_a_lease_names_its_owner_and_ends_with_the_block(directory):
+    with lease.acquire(directory) as own:
+        present = lease.owner(directory)
         assert present is not None
         assert present.alive
         assert present.pid == os.getpid()
         assert str(present) == f"process {os.getpid()} on {socket.gethostname()}"
-        assert held.compromise is None
+        assert own.compromise is None
         assert [path.name for path in directory.iterdir()] == [lease.MARKER]
     assert list(directory.iterdir()) == []
-    assert lease.holder(directory) is None
+    assert lease.owner(directory) is None
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_lease_ends_whatever_is_raised(directory, error):
-    with pytest.raises(error), lease.held(directory):
+    with pytest.raises(error), lease.acquire(directory):
         raise error
     assert list(directory.iterdir()) == []
 
 
-def test_a_living_holder_is_named_and_not_waited_for(directory):
-    with lease.held(directory):
+def test_an_owner_that_is_running_is_named_and_not_waited_for(directory):
+    with lease.acquire(directory):
         started = time.monotonic()
         sentence = rf"{directory}.*process {os.getpid()} on .*wait"
-        with pytest.raises(BusyError, match=sentence) as refused, lease.held(directory):
-            pytest.fail("held twice")
+        with pytest.raises(BusyError, match=sentence) as refused, lease.acquire(directory):
+            pytest.fail("two owners")
         assert time.monotonic() - started < 10
         assert socket.gethostname() in str(refused.value)
-        assert lease.holder(directory).alive, "who asks must not take it away"
+        assert lease.owner(directory).alive, "asking took it away"
 
 
-def test_a_living_holder_elsewhere_is_named_and_not_waited_for(directory):
-    sign(directory)
-    with pytest.raises(BusyError, match="process 4321 on far-away"), lease.held(directory):
-        pytest.fail("held twice")
-    assert lease.holder(directory) == lease.Holder("far-away", 4321, pytest.approx(0, abs=60), alive=True)
+def test_an_owner_on_another_machine_is_named_and_not_waited_for(directory):
+    write_marker(directory)
+    with pytest.raises(BusyError, match="process 4321 on far-away"), lease.acquire(directory):
+        pytest.fail("two owners")
+    assert lease.owner(directory) == lease.Owner("far-away", 4321, pytest.approx(0, abs=60), alive=True)
 
 
 @posix
-def test_the_dead_on_this_machine_are_found_out_at_once(directory):
-    pid = left_by_the_dead(directory)
-    dead = lease.holder(directory)
-    assert (dead.pid, dead.alive) == (pid, False)
+def test_the_lease_of_a_killed_process_on_this_machine_is_taken_over_at_once(directory):
+    pid = left_by_killed_process(directory)
+    killed = lease.owner(directory)
+    assert (killed.pid, killed.alive) == (pid, False)
     started = time.monotonic()
-    with lease.held(directory):
-        assert lease.holder(directory).pid == os.getpid()
-    assert time.monotonic() - started < 10, "waited for the dead"
+    with lease.acquire(directory):
+        assert lease.owner(directory).pid == os.getpid()
+    assert time.monotonic() - started < 10, "waited for a process that was killed"
 
 
 @posix
-def test_a_number_that_was_given_to_another_process_is_no_sign_of_life(directory):
+def test_a_process_number_that_was_given_out_again_is_no_sign_of_life(directory):
     # As when a container was restarted: the number is in use, and nobody has renewed the lease.
-    sign(directory, pid=os.getpid(), host=lease._own_name(), start=1, silent_s=lease.LEASE_S + 1)
-    assert not lease.holder(directory).alive
-    with lease.held(directory):
+    write_marker(directory, pid=os.getpid(), host=lease._own_name(), start=1, silent_s=lease.LEASE_S + 1)
+    assert not lease.owner(directory).alive
+    with lease.acquire(directory):
         pass
 
 
-def test_silence_is_taken_over_and_the_silent_one_learns_of_it(directory, short):
-    with lease.held(directory) as first:
+def test_a_silent_lease_is_taken_over_and_its_owner_notices(directory, short):
+    with lease.acquire(directory) as first:
         # It sleeps: no heartbeat. Its process is there all the same.
         os.utime(directory / lease.MARKER, (time.time() - 10,) * 2)
         first._stop_heartbeat()
-        assert not lease.holder(directory).alive
-        with lease.held(directory) as second:
+        assert not lease.owner(directory).alive
+        with lease.acquire(directory) as second:
             assert second.compromise is None
             token = second.token
             # It wakes up.
@@ -140,24 +114,24 @@ def test_silence_is_taken_over_and_the_silent_one_learns_of_it(directory, short)
                 time.sleep(0.02)
             assert first.compromise.reason == "owner-changed"
             first.release()
-            assert lease.holder(directory).alive, "who lost a lease took it from its new holder"
+            assert lease.owner(directory).alive, "the old owner removed the lease of the new one"
             assert second.owner.token == token
 
 
 def test_a_heartbeat_keeps_a_lease(directory, short):
-    with lease.held(directory) as held:
+    with lease.acquire(directory) as own:
         time.sleep(1.5)
-        assert lease.holder(directory).alive
-        assert held.compromise is None
-        with pytest.raises(BusyError), lease.held(directory):
-            pytest.fail("held twice")
+        assert lease.owner(directory).alive
+        assert own.compromise is None
+        with pytest.raises(BusyError), lease.acquire(directory):
+            pytest.fail("two owners")
 
 
-def test_the_silent_elsewhere_are_taken_over_after_they_were_watched(directory, short):
-    sign(directory, silent_s=10)
-    assert not lease.holder(directory).alive
-    with lease.held(directory):
-        assert lease.holder(directory).pid == os.getpid()
+def test_a_silent_lease_of_another_machine_is_taken_over(directory, short):
+    write_marker(directory, silent_s=10)
+    assert not lease.owner(directory).alive
+    with lease.acquire(directory):
+        assert lease.owner(directory).pid == os.getpid()
 
 
 DAMAGE = {
@@ -167,8 +141,8 @@ DAMAGE = {
     "a directory": lambda marker: marker.mkdir(),
     "a link to nowhere": lambda marker: marker.symlink_to("nowhere"),
     "a link to itself": lambda marker: marker.symlink_to(marker.name),
-    "another duration": lambda marker: sign(marker.parent, duration=7.0, silent_s=10),
-    "another mode": lambda marker: sign(marker.parent, mode="lfase", silent_s=10),
+    "another duration": lambda marker: write_marker(marker.parent, duration=7.0, silent_s=10),
+    "another mode": lambda marker: write_marker(marker.parent, mode="lfase", silent_s=10),
 }
 
 
@@ -181,11 +155,11 @@ def test_a_damaged_marker_is_overcome_or_named(directory, short, damage):
         os.utime(marker, (time.time() - 100,) * 2)
     else:
         os.utime(marker, (time.time() - 100,) * 2, follow_symlinks=False)
-    assert not lease.holder(directory).alive
+    assert not lease.owner(directory).alive
     refusal = None
     try:
-        with lease.held(directory):
-            assert lease.holder(directory).pid == os.getpid()
+        with lease.acquire(directory):
+            assert lease.owner(directory).pid == os.getpid()
     except RunError as error:
         refusal = error
     if refusal is not None:
@@ -196,7 +170,7 @@ def test_a_damaged_marker_is_overcome_or_named(directory, short, damage):
             marker.rmdir()
         else:
             marker.unlink()
-        with lease.held(directory):
+        with lease.acquire(directory):
             pass
 
 
@@ -206,16 +180,16 @@ def test_a_place_that_cannot_be_written_is_a_sentence(directory, monkeypatch, nu
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(SoftFileLease, "_acquire", refuse)
-    with pytest.raises(RunError, match=rf"{directory}.*{os.strerror(number)}.*runs="), lease.held(directory):
-        pytest.fail("held")
+    with pytest.raises(RunError, match=rf"{directory}.*{os.strerror(number)}.*runs="), lease.acquire(directory):
+        pytest.fail("acquired")
 
 
 def test_a_file_in_the_place_of_the_directory_is_a_sentence(directory):
     directory.parent.mkdir(parents=True)
     directory.write_text("in the way")
-    assert lease.holder(directory) is None
-    with pytest.raises(RunError, match=r"seed-1.*runs="), lease.held(directory):
-        pytest.fail("held")
+    assert lease.owner(directory) is None
+    with pytest.raises(RunError, match=r"seed-1.*runs="), lease.acquire(directory):
+        pytest.fail("acquired")
     assert directory.read_text() == "in the way"
 
 
@@ -225,7 +199,7 @@ def _work(root: Path, log: Path) -> None:
         directory = root / str(number)
         while not (directory / "done").exists():
             try:
-                with lease.held(directory):
+                with lease.acquire(directory):
                     if not (directory / "done").exists():
                         with log.open("a") as stream:
                             stream.write(f"{number}\n")
@@ -260,3 +234,45 @@ def test_threads_that_race_do_everything_once(tmp_path):
         racer.join(120)
         assert not racer.is_alive()
     assert_each_was_done_once(tmp_path / "runs", tmp_path / "log")
+
+
+# What a killed process leaves beside a complete record
+
+
+@posix
+def test_what_a_process_left_that_was_killed_after_its_record_is_cleaned_up(compose_settings, tmp_path):
+    settings = compose_settings()
+    directory = finish(at(settings, tmp_path))
+    (directory / "last.ckpt").touch()
+    lease.clean_up(directory)
+    assert (directory / "last.ckpt").exists(), "nobody was killed here"
+    left_by_killed_process(directory)
+    lease.clean_up(directory)
+    assert {path.name for path in directory.iterdir()} == {"result.json", "arrays.npz"}
+    unfinished = at(settings, tmp_path, seed=2).directory
+    left_by_killed_process(unfinished)
+    (unfinished / "last.ckpt").touch()
+    lease.clean_up(unfinished)
+    assert (unfinished / "last.ckpt").exists(), "an unfinished run goes on from it"
+
+
+@posix
+def test_a_checkpoint_that_was_asked_for_is_not_cleaned_up(compose_settings, tmp_path):
+    directory = finish(at(compose_settings("training.keep_checkpoint=true"), tmp_path))
+    (directory / "last.ckpt").touch()
+    left_by_killed_process(directory)
+    lease.clean_up(directory)
+    assert {path.name for path in directory.iterdir()} == {"result.json", "arrays.npz", "last.ckpt"}
+
+
+def test_a_lease_that_was_lost_is_one_sentence(directory, short):
+    with lease.acquire(directory) as own:
+        lease.refuse_if_lost(own)
+        (directory / lease.MARKER).unlink()
+        write_marker(directory)
+        deadline = time.monotonic() + 20
+        while own.compromise is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with pytest.raises(BusyError, match=rf"{directory} was taken over by another process"):
+            lease.refuse_if_lost(own)
