@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,14 +17,18 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
-from synthetic import CIFAR10, THREE, World, shares, write_study
+from support.plans import load_one
+from support.synthetic import CIFAR10, THREE, World, shares, write_study
 
+from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.statistics import Estimate, Knee
 from class_sensitivity.figures import curves, images, matrices
-from class_sensitivity.sensitivity import Results, analyse
-from class_sensitivity.statistics import Knee
-from class_sensitivity.study import load
+from class_sensitivity.figures.axes import AxesArray, figure_of
+from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: Every cell another number, so that no mix-up of rows and columns goes unseen.
 COUNTS = np.array([[90, 7, 3], [11, 80, 9], [25, 15, 60]])
@@ -44,11 +49,6 @@ def frames_at(axes: Axes) -> set[tuple[float, float]]:
 
 def labels(axes: Axes) -> tuple[list[str], list[str]]:
     return [t.get_text() for t in axes.get_xticklabels()], [t.get_text() for t in axes.get_yticklabels()]
-
-
-def panels(figure: Figure) -> list[Axes]:
-    """The axes that hold a matrix, without colour bars."""
-    return [axes for axes in figure.axes if axes.get_xlabel() == "true class"]
 
 
 def assert_article_view(axes: Axes, matrix: NDArray, text: Callable[[float], str], first_line: bool = False) -> None:
@@ -86,8 +86,7 @@ def signed(value: float) -> str:
 
 
 def test_a_confusion_matrix_is_drawn_in_the_article_view():
-    figure = matrices.confusion_figure(COUNTS, THREE, "title")
-    (axes,) = panels(figure)
+    axes = matrices.plot_confusion(COUNTS, THREE, "title")
     assert_article_view(axes, COUNTS, count)
     assert axes.get_title() == "title"
     # 25 cows were taken for ants: above cow, at the height of ant.
@@ -98,17 +97,17 @@ def test_what_is_seen_is_what_is_meant():
     # From the pixels: the darkest cell is where the largest count is, also after matplotlib's own turns.
     counts = np.ones((3, 3), int)
     counts[2, 0] = 50  # cow taken for ant: bottom right
-    figure = matrices.confusion_figure(counts, THREE, "")
-    for text in figure.axes[0].texts:
+    axes = matrices.plot_confusion(counts, THREE)
+    for text in axes.texts:
         text.set_visible(False)
-    canvas = FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure_of(axes))
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(int).sum(axis=-1)
     height = len(pixels)
     seen = {}
     for x in range(3):
         for y in range(3):
-            column, row = figure.axes[0].transData.transform((x, y))
+            column, row = axes.transData.transform((x, y))
             seen[x, y] = int(pixels[height - 1 - round(row), round(column)])
     assert min(seen, key=seen.get) == (2, 0)
 
@@ -116,8 +115,7 @@ def test_what_is_seen_is_what_is_meant():
 def test_mean_matrices_share_a_scale_and_show_means_over_seeds():
     first = np.stack([COUNTS - 2, COUNTS + 2])
     second = np.stack([3 * COUNTS, 3 * COUNTS])
-    figure = matrices.mean_matrices_figure([first, second], ["one", "other"], THREE)
-    left, right = panels(figure)
+    left, right = matrices.plot_mean_matrices([first, second], ["one", "other"], THREE)
     assert_article_view(left, COUNTS, count)
     assert_article_view(right, 3 * COUNTS, count)
     assert [axes.get_title() for axes in (left, right)] == ["one", "other"]
@@ -129,11 +127,11 @@ def test_mean_matrices_share_a_scale_and_show_means_over_seeds():
 def test_deviations_stand_below_the_means():
     spread = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]])
     counts = np.stack([COUNTS - spread, COUNTS, COUNTS + spread])
-    (axes,) = panels(matrices.mean_matrices_figure([counts], [""], THREE, spread=True))
+    (axes,) = matrices.plot_mean_matrices([counts], [""], THREE, spread=True)
     assert_article_view(axes, COUNTS, count, first_line=True)
     for (true, predicted), word in words_at(axes).items():
         assert word.split("\n")[1] == f"±{spread[true, predicted]}"
-    (alone,) = panels(matrices.mean_matrices_figure([counts[:1]], [""], THREE, spread=True))
+    (alone,) = matrices.plot_mean_matrices([counts[:1]], [""], THREE, spread=True)
     assert "±" not in "".join(words_at(alone).values()), "one seed has no deviation"
 
 
@@ -156,14 +154,13 @@ def assert_relative(axes: Axes, change: NDArray, marked: NDArray, limit: float) 
 
 
 def test_relative_matrices_have_one_symmetric_scale_and_frames_at_their_cells():
-    figure = matrices.relative_figure([CHANGE, CHANGE.T], [MARKED, MARKED.T], ["one", "other"], THREE, limit=40.0)
-    one, other = panels(figure)
+    one, other = matrices.plot_relatives([CHANGE, CHANGE.T], [MARKED, MARKED.T], ["one", "other"], THREE, limit=40.0)
     assert_relative(one, CHANGE, MARKED, 40)
     assert_relative(other, CHANGE.T, MARKED.T, 40)
 
 
 def test_levels_show_the_mean_on_the_left_and_the_change_on_the_right():
-    figure = matrices.levels_figure(
+    rows = matrices.plot_levels(
         [np.stack([COUNTS, COUNTS + 2]), (2 * COUNTS)[np.newaxis]],
         [CHANGE, 2 * CHANGE],
         [MARKED, ~MARKED],
@@ -171,23 +168,23 @@ def test_levels_show_the_mean_on_the_left_and_the_change_on_the_right():
         THREE,
         limit=80.0,
     )
-    upper_left, upper_right, lower_left, lower_right = panels(figure)
+    (upper_left, upper_right), (lower_left, lower_right) = rows
     assert_article_view(upper_left, COUNTS + 1, count)
     assert_article_view(lower_left, 2 * COUNTS, count)
     assert_relative(upper_right, CHANGE, MARKED, 80)
     assert_relative(lower_right, 2 * CHANGE, ~MARKED, 80)
-    assert [axes.get_title().split(":")[0] for axes in panels(figure)] == ["mild", "mild", "strong", "strong"]
+    assert [axes.get_title().split(":")[0] for axes in rows.ravel()] == ["mild", "mild", "strong", "strong"]
     assert "2 seeds" in upper_left.get_title()
     assert "1 seed" in lower_left.get_title()
     assert upper_left.images[0].norm.vmax == lower_left.images[0].norm.vmax == 180
-    figure.draw_without_rendering()
+    figure_of(rows).draw_without_rendering()
     assert upper_left.get_position().y0 > lower_left.get_position().y1
     assert upper_left.get_position().x1 < upper_right.get_position().x0
 
 
 def test_a_change_of_less_than_half_an_image_has_no_sign():
     change = np.array([[0.4, -0.4, 0.0], [-0.6, 0.6, 0.0], [1.4, -1.4, 0.0]])
-    (axes,) = panels(matrices.relative_figure([change], [np.zeros((3, 3), bool)], [""], THREE, limit=2.0))
+    (axes,) = matrices.plot_relatives([change], [np.zeros((3, 3), bool)], [""], THREE, limit=2.0)
     shown = words_at(axes)
     assert [shown[0, j].lstrip("+-") for j in range(3)] == ["0"] * 3
     assert "-0" not in shown.values()
@@ -196,27 +193,27 @@ def test_a_change_of_less_than_half_an_image_has_no_sign():
 
 def test_a_matrix_in_which_nothing_changed_can_be_drawn():
     nothing = np.zeros((3, 3))
-    figure = matrices.relative_figure([nothing], [nothing.astype(bool)], [""], THREE, limit=0.0)
-    assert set(words_at(panels(figure)[0]).values()) <= {"0", "+0"}
-    rendered(figure)
+    (axes,) = matrices.plot_relatives([nothing], [nothing.astype(bool)], [""], THREE, limit=0.0)
+    assert set(words_at(axes).values()) <= {"0", "+0"}
+    rendered(axes)
+    rendered(matrices.plot_relative(nothing, nothing.astype(bool), THREE))
     empty = np.zeros((1, 3, 3), int)
-    rendered(matrices.levels_figure([empty], [nothing], [nothing.astype(bool)], [""], THREE, limit=0.0))
+    rendered(matrices.plot_levels([empty], [nothing], [nothing.astype(bool)], [""], THREE, limit=0.0))
 
 
 def test_the_cells_of_a_class_without_images_are_dashes():
     shown = np.array([[0.9, 0.1, 0.0], [np.nan] * 3, [0.2, 0.3, 0.5]])
-    figure = Figure()
-    axes = figure.subplots()
+    axes = Figure().subplots()
     norm = matplotlib.colors.Normalize(0, 1)
     matrices.draw_matrix(axes, shown, THREE, cmap="Blues", norm=norm, text=lambda value: f"{value:.1f}")
     words = words_at(axes)
     assert [words[1, j] for j in range(3)] == ["-"] * 3
     assert words[2, 1] == "0.3"
-    rendered(figure)
+    rendered(axes)
 
 
 def test_ink_stands_out_from_its_cell():
-    (axes,) = panels(matrices.relative_figure([CHANGE], [MARKED], [""], THREE, limit=36.0))
+    (axes,) = matrices.plot_relatives([CHANGE], [MARKED], [""], THREE, limit=36.0)
     (image,) = axes.images
     for text in axes.texts:
         x, y = map(round, text.get_position())
@@ -228,20 +225,18 @@ def test_ink_stands_out_from_its_cell():
 # Curves, from made-up runs
 
 
-def plan(size: int) -> dict[str, NDArray]:
+def plan(size: int) -> dict[Condition, NDArray]:
     """Recalls that differ between classes, levels and kinds of stress."""
     base = np.linspace(0.9, 0.7, size)
     cost = np.roll(np.linspace(0.2, 1.2, size), 1)
-    noise = {f"noise-shuffle-{x}": shares(base - cost * x) for x in (0.1, 0.2, 0.3)}
-    reduction = {f"reduction-{r}": shares(base - 0.4 * cost[::-1] * r) for r in (0.2, 0.6)}
-    return {"baseline": shares(base)} | noise | reduction
+    noisy = {noise(x): shares(base - cost * x) for x in (0.1, 0.2, 0.3)}
+    reduced = {reduction(r): shares(base - 0.4 * cost[::-1] * r) for r in (0.2, 0.6)}
+    return {BASELINE: shares(base)} | noisy | reduced
 
 
 def analysed(root: Path, names: tuple[str, ...], seeds: int = 3, per_class: int = 40) -> Results:
     write_study(root, World(names, per_class), plan(len(names)), range(seeds))
-    (study,), problems = load(root)
-    assert problems == []
-    return analyse(study, resamples=100)
+    return analyse(load_one(root), resamples=100)
 
 
 @pytest.fixture(scope="module")
@@ -261,60 +256,64 @@ def lines_of(axes: Axes, kind: str) -> list[Line2D]:
 LEVELS = {"shuffle": [0.1, 0.2, 0.3], "reduction": [0.2, 0.6]}
 
 
-def condition_name(kind: str, level: float) -> str:
-    return f"reduction-{level}" if kind == "reduction" else f"noise-{kind}-{level}"
+def stressed(kind: str, level: float) -> Condition:
+    return reduction(level) if kind == "reduction" else noise(level, kind)
+
+
+def cell(results: Results, kind: str, level: float, at: tuple[int, int]) -> Estimate:
+    return results.compared[stressed(kind, level)].relative.cells[at]
 
 
 def test_diagonal_cells_against_stress(results):
-    figure = curves.cells_figure(results, [(0, 0), (1, 1), (2, 2)])
-    assert [axes.get_title() for axes in figure.axes] == ["{ant, ant}", "{bee, bee}", "{cow, cow}"]
-    for index, axes in enumerate(figure.axes):
+    panels = curves.plot_cells(results, [(0, 0), (1, 1), (2, 2)])
+    assert [axes.get_title() for axes in panels] == ["{ant, ant}", "{bee, bee}", "{cow, cow}"]
+    for index, axes in enumerate(panels):
         for kind, levels in LEVELS.items():
             mean, *rest = lines_of(axes, kind)
-            cells = [results.relative[condition_name(kind, x)].cells[index, index] for x in levels]
+            cells = [cell(results, kind, x, (index, index)) for x in levels]
             np.testing.assert_allclose(mean.get_xdata(), [0, *levels])
-            np.testing.assert_allclose(mean.get_ydata(), [0, *(cell.value for cell in cells)], atol=1e-9)
-            for points, level, cell in zip(rest, levels, cells, strict=False):
+            np.testing.assert_allclose(mean.get_ydata(), [0, *(each.value for each in cells)], atol=1e-9)
+            for points, level, each in zip(rest, levels, cells, strict=False):
                 np.testing.assert_allclose(points.get_xdata(), level)
-                np.testing.assert_allclose(sorted(points.get_ydata()), sorted(cell.per_seed), atol=1e-9)
+                np.testing.assert_allclose(sorted(points.get_ydata()), sorted(each.per_seed), atol=1e-9)
             knees = rest[len(levels) :]
             assert len(knees) == (index == 0 and kind == "shuffle")
             assert all(set(line.get_xdata()) == {0.17} for line in knees)
         bands = axes.collections
         assert len(bands) == 2
         for band, (kind, levels) in zip(bands, LEVELS.items(), strict=True):
-            ends = [results.relative[condition_name(kind, x)].cells[index, index] for x in levels]
+            ends = [cell(results, kind, x, (index, index)) for x in levels]
             corners = {(round(x, 6), round(y, 6)) for x, y in band.get_paths()[0].vertices}
-            for level, cell in zip(levels, ends, strict=True):
-                assert {(level, round(float(cell.low), 6)), (level, round(float(cell.high), 6))} <= corners
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+            for level, each in zip(levels, ends, strict=True):
+                assert {(level, round(float(each.low), 6)), (level, round(float(each.high), 6))} <= corners
+    legend = [text.get_text() for text in figure_of(panels).legends[0].get_texts()]
     assert legend == ["label noise (shuffle)", "data reduction"]
 
 
 def test_a_cell_off_the_diagonal_against_stress(results):
-    (axes,) = curves.cells_figure(results, [(2, 1)]).axes
+    (axes,) = curves.plot_cells(results, [(2, 1)])
     assert axes.get_title() == "{cow, bee}"
     for kind, levels in LEVELS.items():
-        cells = [results.relative[condition_name(kind, x)].cells[2, 1].value for x in levels]
+        cells = [cell(results, kind, x, (2, 1)).value for x in levels]
         np.testing.assert_allclose(lines_of(axes, kind)[0].get_ydata(), [0, *cells], atol=1e-9)
         assert len(lines_of(axes, kind)) == 1 + len(levels), "a knee is one of the diagonal"
 
 
 def test_accuracy_against_stress(results):
-    (axes,) = curves.accuracy_figure(results).axes
+    axes = curves.plot_accuracy(results)
     for kind, levels in LEVELS.items():
         mean, *points = lines_of(axes, kind)
-        names = ["baseline", *(condition_name(kind, x) for x in levels)]
+        shown = [results.of(BASELINE), *(results.of(stressed(kind, x)) for x in levels)]
         np.testing.assert_allclose(mean.get_xdata(), [0, *levels])
-        np.testing.assert_allclose(mean.get_ydata(), [results.accuracy[name].value for name in names])
-        for line, name in zip(points, names, strict=True):
-            np.testing.assert_allclose(line.get_ydata(), results.accuracy[name].per_seed)
+        np.testing.assert_allclose(mean.get_ydata(), [result.accuracy.value for result in shown])
+        for line, result in zip(points, shown, strict=True):
+            np.testing.assert_allclose(line.get_ydata(), result.accuracy.per_seed)
     styles = {(line.get_color(), line.get_linestyle()) for line in axes.lines if line.get_linestyle() != "None"}
     assert len({style for _, style in styles}) == 2, "lines differ in more than their colour"
 
 
 def test_sensitivities_with_the_most_sensitive_on_top(results):
-    (axes,) = curves.slopes_figure(results.curves, THREE).axes
+    axes = curves.plot_slopes(results.curves, THREE)
     lost = {name: -10 * results.curves["shuffle"].slope.value[i] for i, name in enumerate(THREE)}
     _, names = labels(axes)
     assert names == sorted(lost, key=lost.get), "upwards, so the largest loss is last"
@@ -336,23 +335,23 @@ def test_sensitivities_with_the_most_sensitive_on_top(results):
 
 
 def test_classes_in_the_order_of_their_accuracy(results):
-    conditions = [results.study.condition(name) for name in ("baseline", "noise-shuffle-0.3", "reduction-0.6")]
-    (axes,) = curves.order_figure(results, conditions).axes
+    conditions = [BASELINE, noise(0.3), reduction(0.6)]
+    axes = curves.plot_order(results, conditions)
     written = words_at(axes)
     for column, condition in enumerate(conditions):
-        recall = results.recall[condition.name].value
+        recall = results.of(condition).recall.value
         for height, index in enumerate(np.argsort(recall, kind="stable")):
             assert written[column, height] == f"{THREE[index]}  {recall[index]:.1%}"
     heights = {tuple(line.get_ydata()) for line in axes.lines}
-    ranks = [np.argsort(np.argsort(results.recall[c.name].value, kind="stable")) for c in conditions]
+    ranks = [np.argsort(np.argsort(results.of(c).recall.value, kind="stable")) for c in conditions]
     assert heights == {tuple(int(rank[index]) for rank in ranks) for index in range(3)}
-    assert labels(axes)[0] == [curves.describe(condition) for condition in conditions]
+    assert labels(axes)[0] == ["baseline", "30 % noise (shuffle)", "60 % of the data removed"]
     assert [word.split("\n")[0] for word in labels(axes)[1]] == ["least", "most"]
 
 
 def test_costs_are_two_parts_of_one_fall(results):
     (cost,) = results.costs
-    (axes,) = curves.cost_figure(cost, THREE).axes
+    axes = curves.plot_cost(cost, THREE)
     total = cost.less_data.value + cost.misled.value
     order = np.argsort(total)
     assert labels(axes)[1] == [THREE[i] for i in order]
@@ -366,7 +365,7 @@ def test_costs_are_two_parts_of_one_fall(results):
 
 def test_probabilities_of_ranks(results):
     curve = replace(results.curves["shuffle"], ranks=np.array([[0.0, 0.3, 0.7], [0.8, 0.2, 0.0], [0.2, 0.5, 0.3]]))
-    axes = curves.rank_figure(curve, THREE).axes[0]
+    axes = curves.plot_ranks(curve, THREE)
     assert labels(axes) == (["1", "2", "3"], ["bee", "cow", "ant"])
     assert words_at(axes) == {
         (0, 0): "80%", (1, 0): "20%", (0, 1): "20%", (1, 1): "50%", (2, 1): "30%", (1, 2): "30%", (2, 2): "70%",
@@ -378,27 +377,21 @@ def test_probabilities_of_ranks(results):
 
 def test_one_seed_is_drawn_without_intervals(tmp_path):
     alone = analysed(tmp_path, THREE, seeds=1)
-    for figure in (
-        curves.cells_figure(alone, [(0, 0), (2, 1)]),
-        curves.accuracy_figure(alone),
-        curves.slopes_figure(alone.curves, THREE),
-        curves.cost_figure(alone.costs[0], THREE),
+    for drawn in (
+        curves.plot_cells(alone, [(0, 0), (2, 1)]),
+        curves.plot_accuracy(alone),
+        curves.plot_slopes(alone.curves, THREE),
+        curves.plot_cost(alone.costs[0], THREE),
     ):
-        rendered(figure)
-    (axes,) = curves.slopes_figure(alone.curves, THREE).axes
+        rendered(drawn)
+    axes = curves.plot_slopes(alone.curves, THREE)
     assert not [bar for bar in axes.collections if hasattr(bar, "get_segments")]
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("baseline", "baseline"),
-        ("noise-shuffle-0.1", "10 % noise (shuffle)"),
-        ("reduction-0.6", "60 % of the data removed"),
-    ],
-)
-def test_conditions_in_words(results, name, words):
-    assert curves.describe(results.study.condition(name)) == words
+def test_one_seed_has_no_ranks_to_draw(tmp_path):
+    alone = analysed(tmp_path, THREE, seeds=1)
+    with pytest.raises(ValueError, match="no ranks"):
+        curves.plot_ranks(alone.curves["shuffle"], THREE)
 
 
 def test_kinds_of_stress_differ_in_colour_marker_and_line():
@@ -415,24 +408,27 @@ def test_kinds_of_stress_differ_in_colour_marker_and_line():
 def test_mistaken_images_with_the_confidence_under_each(number, channels):
     pixels = np.random.default_rng(0).integers(0, 256, (number, 8, 8, channels), np.uint8)
     confidence = np.linspace(0.99, 0.4, number)
-    figure = images.mistaken_figure(pixels, confidence, "cat taken for frog")
-    shown = [axes for axes in figure.axes if axes.images]
+    shown = images.plot_mistaken(pixels, confidence, "cat taken for frog")
     assert [axes.get_title() for axes in shown] == [f"{value:.3f}" for value in confidence]
     for axes, image in zip(shown, pixels, strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), image.squeeze())
+    figure = figure_of(shown)
+    assert [axes for axes in figure.axes if axes.images] == list(shown)
     assert figure.get_suptitle() == "cat taken for frog"
-    rendered(figure)
+    rendered(shown)
 
 
 def test_training_images_of_two_classes_stand_in_two_blocks():
     rng = np.random.default_rng(1)
     members = [rng.integers(0, 256, (8, 4, 4, 3), np.uint8) for _ in range(2)]
-    figure = images.variety_figure(members, ["bird", "truck"])
-    assert [block.get_suptitle() for block in figure.subfigs] == ["bird", "truck"]
-    for block, pixels in zip(figure.subfigs, members, strict=True):
-        shown = [axes.images[0].get_array() for axes in block.axes if axes.images]
-        np.testing.assert_array_equal(shown, pixels)
-    rendered(figure)
+    drawn = images.plot_variety(members, ["bird", "truck"])
+    assert drawn.shape == (2, 8)
+    blocks = figure_of(drawn).subfigs
+    assert [block.get_suptitle() for block in blocks] == ["bird", "truck"]
+    for row, block, pixels in zip(drawn, blocks, members, strict=True):
+        assert [axes for axes in block.axes if axes.images] == list(row)
+        np.testing.assert_array_equal([axes.images[0].get_array() for axes in row], pixels)
+    rendered(drawn)
 
 
 def test_variety_is_the_distance_from_the_mean_image():
@@ -447,8 +443,9 @@ def test_variety_is_the_distance_from_the_mean_image():
 # Any class name
 
 
-def rendered(figure: Figure, dpi: int = 50) -> tuple[bytes, bytes]:
-    """PNG and SVG, both checked to be what they claim."""
+def rendered(drawn: Axes | AxesArray, dpi: int = 50) -> tuple[bytes, bytes]:
+    """PNG and SVG of what was drawn, both checked to be what they claim."""
+    figure = figure_of(drawn)
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=dpi)
     figure.set_layout_engine("none")  # found once, as in a report
@@ -461,26 +458,27 @@ def rendered(figure: Figure, dpi: int = 50) -> tuple[bytes, bytes]:
     return png.getvalue(), svg.getvalue()
 
 
-def every_figure(results: Results) -> Iterator[Figure]:
+def everything(results: Results) -> Iterator[Axes | AxesArray]:
     study = results.study
     names = study.class_names
-    counts = study.counts_of("baseline")
-    relative = results.relative["noise-shuffle-0.3"]
+    counts = study.counts_of(BASELINE)
+    relative = results.relative(noise_frac=0.3)
     cells, title = relative.cells.value, f"{names[0]} taken for {names[1]}"
     limit = float(np.abs(cells).max())
-    yield matrices.confusion_figure(counts[0], names, title)
-    yield matrices.mean_matrices_figure([counts, counts], [title, "b"], names, spread=True)
-    yield matrices.relative_figure([cells], [relative.marked], [title], names, limit=limit)
-    yield matrices.levels_figure([counts], [cells], [relative.marked], [title], names, limit=limit)
-    yield curves.cells_figure(results, [(0, 0), (0, 1), (1, 0)])
-    yield curves.accuracy_figure(results)
-    yield curves.slopes_figure(results.curves, names)
-    yield curves.order_figure(results, study.conditions[:2])
-    yield curves.cost_figure(results.costs[0], names)
-    yield curves.rank_figure(results.curves["shuffle"], names)
+    yield matrices.plot_confusion(counts[0], names, title)
+    yield matrices.plot_relative(cells, relative.marked, names, title)
+    yield matrices.plot_mean_matrices([counts, counts], [title, "b"], names, spread=True)
+    yield matrices.plot_relatives([cells], [relative.marked], [title], names, limit=limit)
+    yield matrices.plot_levels([counts], [cells], [relative.marked], [title], names, limit=limit)
+    yield curves.plot_cells(results, [(0, 0), (0, 1), (1, 0)])
+    yield curves.plot_accuracy(results)
+    yield curves.plot_slopes(results.curves, names)
+    yield curves.plot_order(results, study.conditions[:2])
+    yield curves.plot_cost(results.costs[0], names)
+    yield curves.plot_ranks(results.curves["shuffle"], names)
     pixels = np.zeros((2, 4, 4, 3), np.uint8)
-    yield images.mistaken_figure(pixels, np.array([0.5, 0.4]), title)
-    yield images.variety_figure([pixels, pixels], [f"{name}: variety 3.1" for name in names[:2]])
+    yield images.plot_mistaken(pixels, np.array([0.5, 0.4]), title)
+    yield images.plot_variety([pixels, pixels], [f"{name}: variety 3.1" for name in names[:2]])
 
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -498,21 +496,39 @@ NAMES: dict[str, tuple[str, ...]] = {
 def test_every_figure_can_be_drawn_whatever_the_classes_are_called(tmp_path, kind):
     # Warnings are errors here: a collapsed layout or a missing glyph would be one.
     results = analysed(tmp_path, NAMES[kind], per_class=12)
-    for figure in every_figure(results):
-        rendered(figure)
+    for drawn in everything(results):
+        rendered(drawn)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph .* missing from font:UserWarning")
 def test_letters_that_no_font_has_are_boxes_and_no_error(tmp_path):
     results = analysed(tmp_path, ("猫", "🐈", "고양이"), per_class=12)
-    for figure in every_figure(results):
-        rendered(figure)
+    for drawn in everything(results):
+        rendered(drawn)
 
 
-def test_a_dollar_is_a_dollar_and_no_formula():
+def texts(axes: Axes) -> Iterator[Text]:
+    """Everything that is written on and around axes."""
+    figure = axes.get_figure()
+    for artist in (axes, figure, figure_of(axes)):
+        yield from (text for text in artist.findobj(Text) if text.get_text())
+
+
+def test_a_dollar_is_a_dollar_and_no_formula(tmp_path):
+    names = ("$5 and $6", "$x$", "$")
+    results = analysed(tmp_path, names, per_class=12)
+    with_names = 0
+    for drawn in everything(results):
+        found = [text for axes in np.ravel(drawn) for text in texts(axes) if "$" in text.get_text()]
+        assert not [text.get_text() for text in found if text.get_parse_math()]
+        with_names += bool(found)
+    assert with_names == 12, "all but the accuracies"
+
+
+def test_a_dollar_takes_the_room_of_a_dollar():
     names = ("$5 and $6", "bee", "cow")
-    figure = matrices.confusion_figure(COUNTS, names, "$5 and $6")
-    axes = figure.axes[0]
+    axes = matrices.plot_confusion(COUNTS, names, "$5 and $6")
+    figure = figure_of(axes)
     renderer = FigureCanvasAgg(figure).get_renderer()
     plain = figure.text(0, 0, "$5 and $6", parse_math=False)
     for text in (axes.get_xticklabels()[0], axes.get_yticklabels()[0], axes.title):
@@ -523,10 +539,56 @@ def test_a_dollar_is_a_dollar_and_no_formula():
 
 
 @pytest.mark.parametrize("file", ["png", "svg"])
-def test_the_same_numbers_give_the_same_file(results, file):
+def test_the_same_numbers_give_the_same_file(file):
     with matplotlib.rc_context({"svg.hashsalt": "fixed"}):
         first, second = (
-            rendered(matrices.relative_figure([CHANGE], [MARKED], ["t"], THREE, limit=40.0))[file == "svg"]
+            rendered(matrices.plot_relatives([CHANGE], [MARKED], ["t"], THREE, limit=40.0))[file == "svg"]
             for _ in range(2)
         )
     assert first == second
+
+
+# Axes that are handed in
+
+
+def one_panel(results: Results) -> dict[str, Callable[..., Axes]]:
+    """Every function that draws one panel, by its name, waiting for `ax`."""
+    return {
+        "confusion": partial(matrices.plot_confusion, COUNTS, THREE, "title"),
+        "relative": partial(matrices.plot_relative, CHANGE, MARKED, THREE, "title"),
+        "accuracy": partial(curves.plot_accuracy, results),
+        "slopes": partial(curves.plot_slopes, results.curves, THREE),
+        "order": partial(curves.plot_order, results, [BASELINE, noise(0.3)]),
+        "cost": partial(curves.plot_cost, results.costs[0], THREE),
+        "ranks": partial(curves.plot_ranks, results.curves["shuffle"], THREE),
+    }
+
+
+@pytest.mark.parametrize("name", ["confusion", "relative", "accuracy", "slopes", "order", "cost", "ranks"])
+def test_axes_handed_in_are_drawn_on_and_handed_back(results, name):
+    figure = Figure(layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plot = one_panel(results)[name]
+    assert plot(ax=right) is right
+    assert not left.has_data()
+    alone = plot()
+    assert alone is not right
+    assert figure_of(alone) is not figure
+    for drawn in (Axes.get_title, Axes.get_xlabel, Axes.get_ylabel, Axes.get_xlim, Axes.get_ylim):
+        assert drawn(right) == drawn(alone)
+    assert [text.get_text() for text in right.texts] == [text.get_text() for text in alone.texts]
+    assert len(right.lines) == len(alone.lines)
+    assert len(right.images) == len(alone.images)
+    rendered(right)
+
+
+def test_the_relative_matrix_alone_has_the_scale_of_its_largest_cell():
+    assert_relative(matrices.plot_relative(CHANGE, MARKED, THREE), CHANGE, MARKED, 36)
+    assert_relative(matrices.plot_relative(CHANGE, MARKED, THREE, limit=50), CHANGE, MARKED, 50)
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(results):
+    before = dict(matplotlib.rcParams)
+    for drawn in everything(results):
+        assert drawn is not None
+    assert dict(matplotlib.rcParams) == before
