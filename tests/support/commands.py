@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: A run that takes a moment.
 SMALL = ("data=digits", "training.epochs=1", "training.batch_size=128", "training.threads=1")
+
+
+#: In what `python -X importtime` prints.
+IMPORTS_TORCH = re.compile(r"^import time:.*\| +torch$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
