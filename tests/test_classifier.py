@@ -1,6 +1,7 @@
 """What the classifier logs and keeps, against scikit-learn on the logits it gives."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,19 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from sklearn import metrics
+from support.networks import put_nan_into_networks
 from torch import nn
 
-from class_sensitivity import preparation
-from class_sensitivity.classifier import Classifier
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.datamodule import StressedDataModule
 from class_sensitivity.errors import TrainingError
+from class_sensitivity.runs.directory import RESULT
 from class_sensitivity.seeding import STREAMS
-from class_sensitivity.training import train_job
+from class_sensitivity.settings import Recipe
+from class_sensitivity.stress import Noise, Stress, stressed_train_set
+from class_sensitivity.stress.noise import Pair
+from class_sensitivity.training.classifier import Classifier
+from class_sensitivity.training.run import train_job
 
 # Lightning's own; train_run silences it for users.
 pytestmark = [
@@ -50,27 +55,47 @@ class Recorder(pl.Callback):
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
+CLEAN = Stress()
+RECIPE = Recipe(
+    epochs=3,
+    batch_size=25,
+    lr=0.1,
+    momentum=0.9,
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    warmup_frac=0.25,
+    validation_frac=0.0,
+    precision="32-true",
+)
+
+
 def trained(
-    arrays: ImageArrays, *, epochs: int = 3, lr: float = 0.1, warmup_frac: float = 0.25, **settings: Any
+    arrays: ImageArrays, *, stress: Stress = CLEAN, test_every_epoch: bool = False, **changes: Any
 ) -> tuple[Classifier, dict[str, float], Recorder]:
-    """A classifier after fit and test, what the test logged, and what was seen on the way."""
+    """A classifier after fit and test, what the test logged, and what was seen on the way.
+
+    Args:
+        arrays: The data set.
+        stress: What is done to its training set.
+        test_every_epoch: Test after every epoch.
+        changes: To `RECIPE`.
+    """
     torch.manual_seed(0)
-    chosen = {"batch_size": 25, "seeds": dict.fromkeys(STREAMS, 1), "device": torch.device("cpu")}
-    data = StressedDataModule(arrays, **(chosen | settings))
-    classifier = Classifier(
-        nn.Sequential(nn.Flatten(), nn.Linear(4, 3)),
-        NAMES,
-        total_steps=epochs * data.steps_per_epoch,
-        lr=lr,
-        momentum=0.9,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        warmup_frac=warmup_frac,
+    recipe, seeds = replace(RECIPE, **changes), dict.fromkeys(STREAMS, 1)
+    data = StressedDataModule(
+        arrays,
+        stressed_train_set(arrays.train_labels, NAMES, stress, seeds=seeds, validation_frac=recipe.validation_frac),
+        batch_size=recipe.batch_size,
+        seeds=seeds,
+        device=torch.device("cpu"),
+        test_every_epoch=test_every_epoch,
     )
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    classifier = Classifier(network, NAMES, recipe, total_steps=recipe.epochs * data.steps_per_epoch)
     recorder = Recorder()
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_epochs=epochs,
+        max_epochs=recipe.epochs,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -106,16 +131,16 @@ def run(arrays) -> tuple[Classifier, dict[str, float], Recorder]:
 
 def test_logits_are_of_the_test_set_in_its_order(run, arrays):
     classifier, logged, _ = run
-    assert classifier.ledger.test_logits.shape == (150, 3)
-    torch.testing.assert_close(classifier.ledger.test_logits, logits_of(classifier, arrays.test_images, arrays))
+    assert classifier.metrics.test_logits.shape == (150, 3)
+    torch.testing.assert_close(classifier.metrics.test_logits, logits_of(classifier, arrays.test_images, arrays))
     # The loss depends on which probability belongs to which label.
-    loss = metrics.log_loss(arrays.test_labels, classifier.ledger.test_logits.double().softmax(dim=1), labels=range(3))
+    loss = metrics.log_loss(arrays.test_labels, classifier.metrics.test_logits.double().softmax(dim=1), labels=range(3))
     assert logged["test/loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_logged_accuracy_and_recall_are_scikit_learns_on_the_logits(run, arrays):
     classifier, logged, _ = run
-    preds = classifier.ledger.test_logits.argmax(dim=1).numpy()
+    preds = classifier.metrics.test_logits.argmax(dim=1).numpy()
     assert logged["test/acc"] == pytest.approx(metrics.accuracy_score(arrays.test_labels, preds), rel=1e-6)
     expected = metrics.recall_score(arrays.test_labels, preds, average=None)
     assert [logged[f"test/recall/{name}"] for name in NAMES] == pytest.approx(expected, rel=1e-6)
@@ -123,21 +148,21 @@ def test_logged_accuracy_and_recall_are_scikit_learns_on_the_logits(run, arrays)
 
 def test_kept_confusion_is_scikit_learns_with_rows_as_the_truth(run, arrays):
     classifier, _, _ = run
-    preds = classifier.ledger.test_logits.argmax(dim=1).numpy()
+    preds = classifier.metrics.test_logits.argmax(dim=1).numpy()
     expected = metrics.confusion_matrix(arrays.test_labels, preds)
     assert not np.array_equal(expected, expected.T), "an example on which orientation cannot be seen"
-    np.testing.assert_array_equal(classifier.ledger.confusion["test"].numpy(), expected)
-    assert classifier.ledger.confusion["test"].dtype == torch.int64
+    np.testing.assert_array_equal(classifier.metrics.confusion["test"].numpy(), expected)
+    assert classifier.metrics.confusion["test"].dtype == torch.int64
 
 
 def test_validation_and_test_are_counted_apart(run):
     classifier, _, _ = run
-    assert int(classifier.ledger.confusion["val"].sum()) == 40
-    assert int(classifier.ledger.confusion["test"].sum()) == 150
+    assert int(classifier.metrics.confusion["val"].sum()) == 40
+    assert int(classifier.metrics.confusion["test"].sum()) == 150
 
 
 def test_history_holds_every_epoch_with_what_was_evaluated_after_it(run):
-    history = run[0].ledger.history
+    history = run[0].metrics.history
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     train, val, test = ({f"{split}/loss", f"{split}/acc"} for split in ("train", "val", "test"))
     assert set(history[0]) == set(history[1]) == {"epoch"} | train | val | test
@@ -146,25 +171,25 @@ def test_history_holds_every_epoch_with_what_was_evaluated_after_it(run):
     assert len({epoch["val/loss"] for epoch in history}) == 3
 
 
-def test_training_accuracy_and_loss_are_averages_over_records():
+def test_training_accuracy_and_loss_are_averages_over_examples():
     # lr so small that nothing is learnt: each epoch's average is that of the first weights.
     arrays = unbalanced_arrays()
     classifier, _, _ = trained(arrays, lr=1e-12, batch_size=60)  # 4 batches of 50
     logits = logits_of(classifier, arrays.train_images, arrays)
     expected = metrics.accuracy_score(arrays.train_labels, logits.argmax(dim=1))
     loss = metrics.log_loss(arrays.train_labels, logits.double().softmax(dim=1), labels=range(3))
-    for epoch in classifier.ledger.history:
+    for epoch in classifier.metrics.history:
         assert epoch["train/acc"] == pytest.approx(expected, rel=1e-6)
         assert epoch["train/loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_training_accuracy_is_against_the_labels_as_given():
-    # Classes far apart, all turned into the next one: learnt by heart, and wrong about every test image.
+    # Classes far apart, all turned into the next one: memorised, and wrong about every test image.
     labels = np.arange(300) % 3
     images = (np.eye(4)[labels] * 255).astype(np.uint8).reshape(300, 2, 2, 1)
     arrays = ImageArrays(images, labels, images, labels, NAMES)
-    classifier, logged, _ = trained(arrays, lr=0.5, noise_kind="pair", noise_frac=1.0)
-    assert classifier.ledger.history[-1]["train/acc"] == 1
+    classifier, logged, _ = trained(arrays, lr=0.5, stress=Stress(Noise(Pair(), frac=1.0)))
+    assert classifier.metrics.history[-1]["train/acc"] == 1
     assert logged["test/acc"] == 0
 
 
@@ -172,7 +197,7 @@ def test_training_accuracy_is_against_the_labels_as_given():
 def test_a_class_without_test_images_has_no_recall_instead_of_0():
     _, logged, _ = trained(unbalanced_arrays(test_classes=2))
     assert np.isfinite(logged["test/recall/ant"])
-    assert np.isnan(logged.get("test/recall/cow", np.nan))
+    assert "test/recall/cow" not in logged
 
 
 @pytest.mark.parametrize(
@@ -199,22 +224,16 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change():
         trained(unbalanced_arrays(), lr=1e38)
 
 
-def test_a_run_that_diverges_leaves_no_result(make_config):
-    config = make_config("training.lr=1e30")
+def test_a_run_that_diverges_leaves_no_result(make_run):
+    run = make_run("training.lr=1e30")
     with pytest.raises(TrainingError, match=r"diverged in epoch [12].*training\.lr"):
-        train_job(config)
-    assert not list(Path(config["runs"]).rglob("result.json"))
+        train_job(run)
+    assert run.directory.is_dir()
+    assert not list(Path(run.settings.runs).rglob(RESULT))
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_weight_that_is_no_number_is_divergence_even_if_layers_hide_it(make_config, monkeypatch, precision):
-    usual = preparation._network
-
-    def with_a_nan(*arguments: Any) -> nn.Module:
-        network = usual(*arguments)
-        next(network.parameters()).data[0] = float("nan")
-        return network
-
-    monkeypatch.setattr(preparation, "_network", with_a_nan)
+def test_a_weight_that_is_nan_is_divergence_even_if_layers_hide_it(make_run, monkeypatch, precision):
+    put_nan_into_networks(monkeypatch)
     with pytest.raises(TrainingError, match="diverged in epoch 1"):
-        train_job(make_config(f"training.precision={precision}"), alone=False)
+        train_job(make_run(f"training.precision={precision}"), show_progress=False)

@@ -10,50 +10,53 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import MakeRun
 from torch import nn
 
-from class_sensitivity.classifier import Classifier
-from class_sensitivity.ledger import Ledger
-from class_sensitivity.preparation import prepare
-from class_sensitivity.stacked.classifier import StackedClassifier
-from class_sensitivity.stacked.loader import StackedLoader
+from class_sensitivity.training.classifier import Classifier
+from class_sensitivity.training.metrics import RunMetrics
+from class_sensitivity.training.setup import TrainingSetup, set_up
+from class_sensitivity.training.stacked.classifier import StackedClassifier
+from class_sensitivity.training.stacked.loader import StackedLoader
 
 META = torch.device("meta")
 SETTINGS = ("noise.frac=0.2", "data.crop_padding=1", "data.flip=true", "training.batch_size=100")
 
 
-def prepared(make_config: Any, *settings: str) -> Any:
-    """A run whose data and network live on the device."""
-    run = prepare(make_config(*SETTINGS, *settings))
-    run.data.device = META
-    run.data.trainer = SimpleNamespace(current_epoch=1, max_epochs=3)
-    run.data.setup()
-    return run
+def set_up_on_meta(make_run: MakeRun, *overrides: str) -> TrainingSetup:
+    """A run whose data live on the device."""
+    setup = set_up(make_run(*SETTINGS, *overrides))
+    setup.data.device = META
+    setup.data.trainer = SimpleNamespace(current_epoch=1, max_epochs=3)
+    setup.data.setup()
+    return setup
 
 
-def one(make_config: Any) -> tuple[Any, Any]:
-    run = prepared(make_config)
-    classifier = Classifier(run.network, run.data.arrays.class_names, **run.recipe)
-    return classifier, run.data.train_dataloader()
+def one(make_run: MakeRun) -> tuple[Any, Any]:
+    setup = set_up_on_meta(make_run)
+    names, recipe = setup.data.arrays.class_names, setup.run.settings.training
+    classifier = Classifier(setup.network, names, recipe, setup.total_steps)
+    return classifier, setup.data.train_dataloader()
 
 
-def stack(make_config: Any) -> tuple[Any, Any]:
-    members = [prepared(make_config, f"seed={seed}") for seed in (1, 2, 3)]
-    names, recipe = members[0].data.arrays.class_names, members[0].recipe
+def stack(make_run: MakeRun) -> tuple[Any, Any]:
+    setups = [set_up_on_meta(make_run, f"seed={seed}") for seed in (1, 2, 3)]
+    names, recipe = setups[0].data.arrays.class_names, setups[0].run.settings.training
     classifier = StackedClassifier(
-        [run.network for run in members],
-        [Ledger(names, recipe["lr"]) for _ in members],
+        [setup.network for setup in setups],
+        [RunMetrics(names, recipe.lr) for _ in setups],
         [],
-        still_ours=lambda member: None,
-        dropped=lambda member, error: None,
-        **recipe,
+        recipe,
+        setups[0].total_steps,
+        refuse_if_lost=lambda member: None,
+        on_failure=lambda member, error: None,
     )
-    return classifier, StackedLoader([run.data.train_dataloader() for run in members])
+    return classifier, StackedLoader([setup.data.train_dataloader() for setup in setups])
 
 
 @pytest.mark.parametrize("made", [one, stack])
-def test_an_epoch_waits_for_nothing_and_leaves_nothing_on_the_cpu(make_config, made):
-    classifier, loader = made(make_config)
+def test_an_epoch_waits_for_nothing_and_leaves_nothing_on_the_cpu(make_run, made):
+    classifier, loader = made(make_run)
     classifier.to(META)
     classifier.trainer = None
     classifier.on_train_epoch_start()

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from class_sensitivity import blocked
 from class_sensitivity.models.cnn6 import Network
+from class_sensitivity.training import onednn
 
-needs_the_layout = pytest.mark.skipif(not blocked.supported(), reason="the processor or PyTorch lacks oneDNN's bf16")
+needs_the_layout = pytest.mark.skipif(not onednn.supported(), reason="the processor or PyTorch lacks oneDNN's bf16")
 
 
 def network(channels: int, size: tuple[int, int], widths: list[int]) -> Network:
@@ -62,7 +62,7 @@ def test_no_further_from_32_bit_than_autocast_in_the_usual_layout(channels, heig
     images = torch.randn(batch, height, width, channels).permute(0, 3, 1, 2)
     exact = trained_step(model, images, autocast=False)
     ours = trained_step(model, images)
-    with blocked.refused():
+    with onednn.disabled():
         usual = trained_step(model, images)
     for part, reference in exact.items():
         assert distance(ours[part], reference) <= 2 * distance(usual[part], reference) + 0.02, part
@@ -71,20 +71,20 @@ def test_no_further_from_32_bit_than_autocast_in_the_usual_layout(channels, heig
 @needs_the_layout
 def test_the_layout_is_taken_under_bf16_autocast_only():
     witness, images = Witness(), torch.randn(2, 3, 8, 8)
-    blocked.through(witness, images)
+    onednn.apply(witness, images)
     assert not witness.blocked
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = blocked.through(witness, images)
+        output = onednn.apply(witness, images)
         assert witness.blocked
         assert output.dtype == torch.bfloat16
         assert not output.is_mkldnn
-        with blocked.refused():
-            blocked.through(witness, images)
+        with onednn.disabled():
+            onednn.apply(witness, images)
             assert not witness.blocked
-        blocked.through(witness, images)
+        onednn.apply(witness, images)
         assert witness.blocked
     with torch.autocast("cpu", dtype=torch.float16):
-        blocked.through(witness, images)
+        onednn.apply(witness, images)
     assert not witness.blocked
 
 
