@@ -337,6 +337,24 @@ def rank_probabilities(draws: NDArray[np.floating]) -> Floats:
     return ranks
 
 
+def rank_correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> tuple[float, float]:
+    """Spearman's rank correlation and its p-value; both NaN where all values of one are alike.
+
+    Args:
+        one: (K,) values.
+        other: (K,) values.
+
+    Examples:
+        >>> rho, p = rank_correlation(np.array([1, 2, 3, 4]), np.array([2, 3, 5, 4]))
+        >>> f"{rho:.1f}"
+        '0.8'
+    """
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan"), float("nan")
+    found = stats.spearmanr(one, other)
+    return float(found.statistic), float(found.pvalue)
+
+
 def slope_weights(levels: NDArray[np.floating]) -> Floats:
     """Weights w with sum(w * y) = the least-squares slope of y over the levels.
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy import stats
 
 from class_sensitivity.analysis.claims.judging import Focus
 from class_sensitivity.analysis.sensitivity import Results
+from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.figures import curves, images, matrices
 from class_sensitivity.figures.axes import AxesArray
 from class_sensitivity.report.findings import frequent_confusions
-from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.runs.condition import BASELINE, Condition, path_part
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.settings import AnalyzeSettings, MistakenSettings
 
@@ -116,7 +116,7 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     for kind, curve in results.curves.items():
         if curve.ranks is not None:
             yield FigureSpec(
-                f"ranks_{kind}",
+                f"ranks_{path_part(kind)}",
                 f"How sure is the order? {curve.label}",
                 "Probability of each rank of sensitivity, from a bootstrap over seeds and test images.",
                 lambda curve=curve: curves.plot_ranks(curve, names),  # type: ignore[misc]
@@ -231,7 +231,7 @@ def _levels(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec
     study, compared = results.study, results.compared
     for kind, curve in results.curves.items():
         shown = [condition for condition in study.series(kind) if condition in compared]
-        name = f"fig{'5' if kind == 'reduction' else '4'}_{kind}"
+        name = f"fig{'5' if kind == 'reduction' else '4'}_{path_part(kind)}"
         yield FigureSpec(
             name,
             _numbered(f"Every level of {curve.label}", name, focus),
@@ -278,7 +278,10 @@ def _variety(results: Results, arrays: ImageArrays, chosen: list[str], focus: Fo
         picked = [names.index(name) for name in focus.variety]
     picked = picked or [int(order[0]), int(order[-1])]
     spread = np.array([images.variety(arrays.train_images[arrays.train_labels == c]) for c in range(len(names))])
-    agreement = stats.spearmanr(spread, -curve.slope.value)
+    rho, p = rank_correlation(spread, -curve.slope.value)
+    correlation = (
+        f" Its rank correlation with sensitivity to {curve.label} is {rho:+.2f} (p = {p:.2f}, {len(names)} classes)."
+    )
     members = [arrays.train_images[np.flatnonzero(arrays.train_labels == c)[:30]] for c in picked]
     titles = [f"{names[c]}: variety {spread[c]:.1f}" for c in picked]
     ranked = ", ".join(f"{names[c]} {spread[c]:.1f}" for c in np.argsort(-spread))
@@ -286,8 +289,7 @@ def _variety(results: Results, arrays: ImageArrays, chosen: list[str], focus: Fo
         "fig7_variety",
         _numbered(f"Training images of {' and '.join(names[c] for c in picked)}", "fig7_variety", focus),
         "The first training images of each class. Variety is the root mean square distance of a class's training "
-        f"images from their mean image, in grey levels a pixel: {ranked}. Its rank correlation with sensitivity to "
-        f"{curve.label} is {agreement.statistic:+.2f} (p = {agreement.pvalue:.2f}, {len(names)} classes).",
+        f"images from their mean image, in grey levels a pixel: {ranked}.{'' if np.isnan(rho) else correlation}",
         lambda: images.plot_variety(members, titles),
     )
 

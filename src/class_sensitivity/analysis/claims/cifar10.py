@@ -1,7 +1,6 @@
 """J. Prendki and A. Devkar, "Can you lie to your model?", on CIFAR-10: its claims, and what its figures show."""
 
 import numpy as np
-from scipy import stats
 
 from class_sensitivity.analysis.claims.judging import (
     CONTRADICTED,
@@ -21,7 +20,7 @@ from class_sensitivity.analysis.claims.judging import (
     reduction,
 )
 from class_sensitivity.analysis.sensitivity import contrast
-from class_sensitivity.analysis.statistics import Estimate, benjamini_hochberg
+from class_sensitivity.analysis.statistics import Estimate, benjamini_hochberg, rank_correlation
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: The levels that its claims about curves speak of.
@@ -273,15 +272,15 @@ def _not_model_specific(evidence: Evidence) -> Verdict:
     compared = [o for o in evidence.others if "shuffle" in o.curves and o.study.class_names == classes]
     if not compared:
         raise two_models
-    agreements = [stats.spearmanr(mine, other.curves["shuffle"].slope.value) for other in compared]
-    weakest = int(np.argmin([agreement.statistic for agreement in agreements]))
+    agreements = [rank_correlation(mine, other.curves["shuffle"].slope.value) for other in compared]
+    weakest = int(np.argmin([rho for rho, _ in agreements]))
     costs = [cost for results in (evidence.results, *compared) for cost in results.costs]
     dearer = all(cost.overall_misled.low > 0 for cost in costs)
-    rho, p = agreements[weakest].statistic, agreements[weakest].pvalue
+    rho, p = agreements[weakest]
     sentence = (
         f"The order of sensitivity agrees with {compared[weakest].study.model} at a rank correlation of {rho:.2f} "
         f"(p = {p:.3g}), the weakest of {len(compared)} models; noise costs more than its control "
         f"{'in every' if dearer else 'not in every'} comparison ({len(costs)})."
     )
     verdict = REPRODUCED if rho > 0 and p <= evidence.results.alpha and costs and dearer else UNDECIDED
-    return Verdict("", "", verdict, float(rho), unit="rank correlation", seeds=len(curve.seeds), sentence=sentence)
+    return Verdict("", "", verdict, rho, unit="rank correlation", seeds=len(curve.seeds), sentence=sentence)

@@ -1,0 +1,77 @@
+"""Which claims a report shows, and whose figures it speaks of."""
+
+from pathlib import Path
+
+import pytest
+from support.reports import PLAN, WORLD, leave_undrawn, parquet_of, report_on
+from support.synthetic import CIFAR10, World, shares, write_study
+
+from class_sensitivity.analysis import claims
+from class_sensitivity.analysis.claims.cifar10 import CLAIMS
+from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.runs.condition import BASELINE
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    leave_undrawn(monkeypatch)
+
+
+@pytest.fixture
+def place(tmp_path, undrawn) -> tuple[Path, Path]:
+    return tmp_path / "runs", tmp_path / "report"
+
+
+def test_claims_are_judged_for_the_data_they_are_about(place):
+    plan = {condition: shares([0.9] * 10) for condition in (BASELINE, noise(0.1), reduction(0.2))}
+    write_study(place[0], World(CIFAR10, 20), plan, (1, 2), data="cifar10", data__dir=str(place[0]))
+    text = report_on(*place)
+    assert "The article's claims" in text
+    verdicts = parquet_of(place[1], "claims").set_index("id")
+    assert list(verdicts.index) == list(CLAIMS.claims)
+    for name in ("bird-noise", "bird-dog-flip"):
+        assert verdicts.verdict[name] == "not run"
+        assert verdicts.command[name] in text
+    assert "| not run |" in (place[1] / "summary.md").read_text(encoding="utf-8")
+
+
+def test_figures_of_the_article_are_named_after_it_on_its_data_alone(place):
+    plan = {condition: shares([0.9] * 10) for condition in (BASELINE, noise(0.1), reduction(0.2))}
+    for data in ("cifar10", "made-up"):
+        write_study(place[0], World(CIFAR10, 20), plan, (1, 2), data=data, data__dir=str(place[0]))
+    named = report_on(*place, "only.data=cifar10")
+    for words in ("Mean confusion matrices (figure 2)", "(figure 4)", "(figure 5)", "(figure 10)"):
+        assert words in named
+    assert "Diagonal cells against stress (the article's figure 8, for every class)" in named
+    other = report_on(*place, "only.data=made-up")
+    assert "Mean confusion matrices" in other
+    assert "Diagonal cells against stress" in other
+    assert "(figure" not in other
+    assert "the article" not in other
+
+
+def test_claims_about_other_data_are_not_on_the_page(place):
+    write_study(place[0], WORLD, PLAN, (1, 2))
+    assert CLAIMS.title not in report_on(*place)
+    assert not (place[1] / "tables" / "claims.csv").exists()
+    assert "| claim |" not in (place[1] / "summary.md").read_text(encoding="utf-8")
+
+
+def test_a_report_shows_the_claims_of_whatever_file_is_about_its_data(place, tmp_path, monkeypatch):
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "bugs.py").write_text(
+        "from class_sensitivity.analysis.claims.judging import BASELINE, POINTS, ClaimSet, decide\n"
+        "CLAIMS = ClaimSet('What is claimed of bugs', data='bugs')\n"
+        "@CLAIMS.add('cow-worst', 'Cow has the lowest recall.', 'cow')\n"
+        "def cow_worst(evidence):\n"
+        "    return decide(evidence.lowest('cow', [BASELINE]), POINTS)\n"
+    )
+    monkeypatch.setattr(claims, "__path__", [*claims.__path__, str(tmp_path / "claims")])
+    write_study(place[0], WORLD, PLAN, (1, 2), data="bugs")
+    write_study(place[0], WORLD, PLAN, (1, 2))
+    text = report_on(*place)
+    assert text.count("What is claimed of bugs") == 1
+    assert "Cow has the lowest recall." in text
+    table = parquet_of(place[1], "claims")
+    assert table.id.tolist() == ["cow-worst"]
+    assert table.recipe[0].startswith("bugs-")

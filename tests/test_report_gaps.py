@@ -1,0 +1,154 @@
+"""Studies that lack something, and still get their report."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from support.reports import (
+    DIGITS,
+    PLAN,
+    WORLD,
+    leave_undrawn,
+    parquet_of,
+    parse,
+    report_on,
+    write_digits,
+)
+from support.synthetic import World, shares, write_run, write_study
+
+from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.runs.condition import BASELINE
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    leave_undrawn(monkeypatch)
+
+
+@pytest.fixture
+def place(tmp_path, undrawn) -> tuple[Path, Path]:
+    return tmp_path / "runs", tmp_path / "report"
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Path:
+    return write_digits(tmp_path_factory.mktemp("digits"))
+
+
+def test_only_a_baseline(place):
+    write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2))
+    text = report_on(*place)
+    assert "Only the baseline was run" in text
+    assert "python train.py -m noise.frac=0.1,0.2,0.3 seed=1,2" in text
+    assert "least accurate class is cow" in text
+    assert not (place[1] / "tables" / "relative.csv").exists()
+    page = parse(place[1])
+    assert "fig2_confusion" in " ".join(page.anchors)
+
+
+def test_no_baseline(place):
+    write_study(place[0], WORLD, {condition: PLAN[condition] for condition in (noise(0.1), reduction(0.2))}, (3, 4))
+    text = report_on(*place, pictures=False)
+    assert "There is no baseline" in text
+    assert "python train.py -m seed=3,4" in text
+    assert "noise-shuffle-0.1" in text
+    assert len(parquet_of(place[1], "classes")) == 6
+
+
+def test_one_seed(place):
+    write_study(place[0], WORLD, PLAN, (5,))
+    text = report_on(*place)
+    assert "There is one seed" in text
+    assert "Without stress the model is right on" in text
+    assert "[" not in text.split("How to read")[0], "an interval from one seed"
+    table = parquet_of(place[1], "relative")
+    assert table.low.isna().all()
+    assert not table.marked.any()
+
+
+def test_seeds_that_are_missing_here_and_there(place):
+    for number, (condition, matrix) in enumerate(PLAN.items()):
+        write_study(place[0], WORLD, {condition: matrix}, range(number % 3, 5))
+    text = report_on(*place)
+    assert "Not every condition has all 5 seeds" in text
+    assert "missing" in text
+
+
+def test_levels_without_a_seed_in_common(place):
+    for number, (condition, matrix) in enumerate(PLAN.items()):
+        write_study(place[0], WORLD, {condition: matrix}, (0, number) if number else (0, 1, 2, 3, 4, 5, 6))
+    write_study(place[0], WORLD, {noise(0.5): PLAN[BASELINE]}, (9,))
+    text = report_on(*place)
+    assert "noise-shuffle-0.5" in text
+    assert "Without a seed in common with the baseline" in text
+
+
+def test_several_recipes_have_a_section_each(place):
+    write_study(place[0], WORLD, PLAN, (1, 2))
+    write_study(place[0], WORLD, PLAN, (1, 2), model="other")
+    write_study(place[0], World(("x", "y"), 30), {BASELINE: shares([0.9, 0.8])}, (1, 2), data="letters")
+    text = report_on(*place)
+    assert "3 recipes" in text
+    assert "never averaged" in text
+    recipes = {path.name for path in place[0].iterdir()}
+    assert recipes <= parse(place[1]).anchors
+    assert set(parquet_of(place[1], "counts").recipe) == recipes
+    assert {path.stem for path in (place[1] / "tables").glob("*.nc")} == recipes
+    counts = parquet_of(place[1], "counts")
+    for recipe in recipes:
+        with xr.open_dataset(place[1] / "tables" / f"{recipe}.nc") as arrays:
+            assert int(arrays.counts.sum()) == counts[counts.recipe == recipe]["count"].sum()
+    filtered = report_on(place[0], place[1], "only.data=letters")
+    assert "never averaged" not in filtered
+    assert "letters, cnn6" in filtered
+
+
+def test_a_kind_of_noise_that_nobody_has_a_colour_for(place):
+    matrix = PLAN[noise(0.1)]
+    write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE], noise(0.2, "matrix"): matrix}, (1, 2))
+    assert "label noise (matrix)" in report_on(*place)
+
+
+def test_stress_that_changed_no_prediction(place):
+    for condition in (BASELINE, noise(0.1), noise(0.2), reduction(0.2)):
+        for seed in (1, 2):
+            write_run(place[0], WORLD, PLAN[BASELINE], condition, seed, preds=WORLD.predict(PLAN[BASELINE], "x", seed))
+    report_on(*place)
+    assert (parquet_of(place[1], "relative").difference == 0).all()
+
+
+def test_a_class_without_test_images(place):
+    write_study(place[0], replace(WORLD, per_class=(40, 0, 50)), PLAN, (1, 2, 3))
+    text = report_on(*place)
+    sentences = text.split("What was run")[0]
+    assert "most sensitive class is cow" in sentences
+    # Nothing is known of bee, so it is nowhere named as the first or the last of the classes.
+    ends = r"(class is|sensitive is|costs most to|examples to) (\w+)"
+    named = [name for _, name in re.findall(ends, sentences)]
+    assert len(named) == 7, "accuracy once, sensitivity to two kinds of stress, costs once"
+    assert set(named) <= {"ant", "cow"}
+
+
+def test_figures_of_images_are_drawn_where_the_images_are(digits, tmp_path):
+    text = report_on(digits, tmp_path / "report", "mistaken.true_class=9", "variety=[3,4]")
+    assert "Images of 9 taken for" in text
+    assert "Training images of 3 and 4" in text
+    (recipe,) = (path.name for path in digits.iterdir())
+    for name in ("fig3_mistaken.png", "fig7_variety.svg"):
+        assert (tmp_path / "report" / "figures" / recipe / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize("per_class", [20, (60,) * 9 + (59,)], ids=["fewer images", "as many images in another order"])
+def test_images_that_are_not_those_of_the_runs_are_not_shown(place, per_class):
+    world = World(DIGITS.class_names, per_class)
+    write_study(place[0], world, {BASELINE: shares([0.9] * 10)}, (1, 2), data="digits")
+    text = report_on(*place)
+    assert "Figures of images are missing" in text
+    assert "Images of" not in text
+
+
+def test_runs_on_a_data_set_that_nobody_knows_any_more(place):
+    write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2), data="long-gone")
+    assert "Figures of images are missing" in report_on(*place)

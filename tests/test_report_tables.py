@@ -1,0 +1,157 @@
+"""The tables of a report: documented, alike in both formats, and with the numbers of the analysis."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from support.commands import ROOT
+from support.plans import load_one
+from support.reports import PLAN, RESAMPLES, WORLD, csv_of, leave_unpictured, parquet_of, settings
+from support.synthetic import THREE, write_run, write_study
+
+from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.report.build import write_report
+from class_sensitivity.runs.condition import BASELINE
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Runs on a data set that claims are about; one condition lacks a seed."""
+    found = write_study(tmp_path_factory.mktemp("runs"), WORLD, PLAN, (1, 2, 3), data="cifar10")
+    write_run(found, WORLD, PLAN[BASELINE], seed=4, data__name="cifar10")
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(root, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("reports") / "report"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        leave_unpictured(monkeypatch)
+        return write_report(settings(root, out, "data_dir=nowhere"))
+
+
+@pytest.fixture(scope="module")
+def results(root) -> Results:
+    return analyse(load_one(root), resamples=RESAMPLES)
+
+
+STRESS = ["recipe", "condition", "noise_kind", "noise_frac", "reduction_frac"]
+COLUMNS = {
+    "counts": [*STRESS, "seed", "true", "predicted", "count"],
+    "conditions": [
+        *STRESS, "seeds", "train_size", "steps", "effective_noise", "accuracy", "accuracy_low", "accuracy_high",
+        "accuracy_sd", "fall", "fall_low", "fall_high", "asymmetry",
+    ],
+    "classes": [
+        *STRESS, "class", "seeds", "recall", "recall_low", "recall_high", "fall", "fall_low", "fall_high", "fall_p",
+    ],
+    "relative": [
+        *STRESS, "true", "predicted", "seeds", "mean", "sd", "difference", "difference_sd", "low", "high", "p",
+        "sign_flip_p", "marked",
+    ],
+    "sensitivity": [
+        "recipe", "stress", "class", "seeds", "levels", "slope", "slope_low", "slope_high", "expected_rank",
+        "most_sensitive_probability", "knee", "knee_low", "knee_high", "knee_p", "slope_before", "slope_after",
+    ],
+    "ranks": ["recipe", "stress", "class", "rank", "probability"],
+    "directions": [*STRESS, "class_a", "class_b", "seeds", "difference", "low", "high", "p", "marked"],
+    "costs": [
+        "recipe", "noise", "control", "class", "seeds", "less_data", "less_data_low", "less_data_high", "misled",
+        "misled_low", "misled_high",
+    ],
+    "claims": ["recipe", "id", "claim", "verdict", "effect", "low", "high", "unit", "seeds", "sentence", "command"],
+}  # fmt: skip
+
+
+def test_the_tables_are_those_that_are_documented(report):
+    documented = {}
+    for line in (ROOT / "docs" / "tables.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 3 and cells[0] not in ("table", "---"):
+            documented[cells[0]] = cells[1:]
+    assert set(documented) == set(COLUMNS)
+    for name, (_, text) in documented.items():
+        # A remark in brackets may quote a value.
+        named = re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", text))
+        assert named
+        assert set(named) <= set(COLUMNS[name]), name
+    assert {path.name for path in (report / "tables").iterdir() if path.suffix != ".nc"} == {
+        f"{name}.{ending}" for name in COLUMNS for ending in ("csv", "parquet")
+    }
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_table_reads_back_alike_from_csv_and_parquet(report, name):
+    csv, parquet = csv_of(report, name), parquet_of(report, name)
+    assert list(csv.columns) == list(parquet.columns) == COLUMNS[name]
+    assert len(csv) == len(parquet) > 0
+    for column in csv.columns:
+        if pd.api.types.is_bool_dtype(parquet[column]):
+            assert csv[column].tolist() == parquet[column].astype(str).tolist(), column
+        elif pd.api.types.is_numeric_dtype(parquet[column]):
+            values = [float(text or "nan") for text in csv[column]]
+            np.testing.assert_array_equal(values, parquet[column].to_numpy(float), column)
+        else:
+            assert csv[column].tolist() == parquet[column].tolist(), column
+
+
+def test_the_counts_are_those_of_the_run_directories(report, root):
+    table = parquet_of(report, "counts").set_index(["condition", "seed", "true", "predicted"])["count"]
+    (recipe,) = root.iterdir()
+    with xr.open_dataset(report / "tables" / f"{recipe.name}.nc") as arrays:
+        arrays.load()
+    runs = sorted(recipe.glob("*/*/result.json"))
+    for path in runs:
+        condition, seed = path.parts[-3], int(path.parts[-2].removeprefix("seed-"))
+        confusion = pd.read_json(path, typ="series")["confusion"]
+        here = arrays.sel(condition=condition, seed=seed)
+        assert bool(here.present)
+        for i, true in enumerate(THREE):
+            for j, predicted in enumerate(THREE):
+                assert table[condition, seed, true, predicted] == confusion[i][j]
+                assert int(here.counts.sel(true=true, predicted=predicted)) == confusion[i][j]
+    assert len(table) == 9 * len(runs) == 9 * int(arrays.present.sum())
+    # As docs/tables.md shows it.
+    shown = arrays.counts.sel(true="cow", predicted="bee").where(arrays.present)
+    assert np.isnan(shown.sel(condition="noise-shuffle-0.1", seed=4))
+    assert arrays.noise_frac.sel(condition="noise-shuffle-0.3") == 0.3
+
+
+def test_the_numbers_are_those_of_the_analysis(report, results):
+    classes = parquet_of(report, "classes").set_index(["condition", "class"])
+    relative = parquet_of(report, "relative").set_index(["condition", "true", "predicted"])
+    conditions = parquet_of(report, "conditions").set_index("condition")
+    for result in results.conditions:
+        name, recall, versus = result.condition.name, result.recall, result.versus_baseline
+        assert conditions.accuracy[name] == float(result.accuracy.value)
+        assert conditions.asymmetry[name] == result.direction.asymmetry
+        for i, true in enumerate(THREE):
+            row = classes.loc[name, true]
+            assert (row.recall, row.recall_low, row.recall_high) == (recall.value[i], recall.low[i], recall.high[i])
+            if versus is None:
+                assert name == "baseline"
+                assert np.isnan(row.fall)
+                continue
+            assert row.fall == versus.fall.value[i]
+            for j, predicted in enumerate(THREE):
+                cell, matrix = relative.loc[name, true, predicted], versus.relative
+                assert cell.difference == matrix.cells.value[i, j]
+                assert cell.marked == matrix.marked[i, j]
+                assert cell.seeds == 3
+                assert cell.sign_flip_p >= 0.25
+    assert "baseline" not in relative.index
+    sensitivity = parquet_of(report, "sensitivity").set_index(["stress", "class"])
+    for kind, curve in results.curves.items():
+        for i, name in enumerate(THREE):
+            row = sensitivity.loc[kind, name]
+            assert (row.slope, row.knee_p) == (curve.slope.value[i], pytest.approx(curve.knees[i].p, nan_ok=True))
+            assert row.expected_rank == pytest.approx(1 + curve.ranks[i] @ np.arange(3))
+            assert row.most_sensitive_probability == curve.ranks[i, 0]
+    costs = parquet_of(report, "costs").set_index(["noise", "class"])
+    assert costs.less_data["noise-shuffle-0.2", "*"] == float(results.costs[0].overall_less_data.value)
+    assert costs.misled["noise-shuffle-0.2", "cow"] == results.costs[0].misled.value[2]
+    directions = parquet_of(report, "directions").set_index(["condition", "class_a", "class_b"])
+    assert directions.difference["baseline", "bee", "cow"] == results.of(BASELINE).direction.difference.value[2]
