@@ -9,7 +9,6 @@ that one stage's memory is not counted for another.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -21,7 +20,6 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 # Nothing large is imported here: on Linux a child's peak memory is never less than its parent's.
@@ -31,58 +29,51 @@ LEVELS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8)
 SEEDS_OF_A_STUDY = 5
 
 
-def _synthetic() -> ModuleType:
-    """The builders of the tests, which are no package."""
-    spec = importlib.util.spec_from_file_location("synthetic", ROOT / "tests" / "synthetic.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def stage_write(root: Path, out: Path, number: int) -> dict[str, float]:
     """Writes this many runs: a baseline, then noise and reduction by turns, five seeds or as many as it takes."""
     import numpy as np
 
-    synthetic = _synthetic()
+    sys.path.insert(0, str(ROOT / "tests"))  # the builders of the tests
+    from support.synthetic import CIFAR10, World, shares, write_run
+
+    from class_sensitivity import BASELINE, Condition
+
     begun = time.perf_counter()
-    world = synthetic.World(synthetic.CIFAR10, 1000, train_size=50_000)
+    world = World(CIFAR10, 1000, train_size=50_000)
     base = np.array([0.84, 0.9, 0.72, 0.62, 0.79, 0.7, 0.86, 0.84, 0.9, 0.88])
     cost = np.array([0.4, 0.2, 0.9, 0.8, 0.6, 0.6, 0.3, 0.4, 0.2, 0.2])
-    plan = {"baseline": synthetic.shares(base)}
+    plan = {BASELINE: shares(base)}
     for level in LEVELS:
-        plan[f"noise-shuffle-{level}"] = synthetic.shares(base - 0.7 * cost * level)
-        plan[f"reduction-{level}"] = synthetic.shares(base - 0.4 * cost * level**2)
+        plan[Condition(noise_kind="shuffle", noise_frac=level)] = shares(base - 0.7 * cost * level)
+        plan[Condition(reduction_frac=level)] = shares(base - 0.4 * cost * level**2)
     seeds = max(SEEDS_OF_A_STUDY, -(-number // len(plan)))
     wanted = [(condition, seed) for condition in plan for seed in range(1, seeds + 1)][:number]
     for condition, seed in wanted:
-        synthetic.write_run(root, world, plan[condition], condition, seed)
+        write_run(root, world, plan[condition], condition, seed)
     return {"write_s": time.perf_counter() - begun}
 
 
 def stage_load(root: Path, out: Path, number: int) -> dict[str, float]:
     """Reads all runs."""
-    from class_sensitivity.study import load
+    from class_sensitivity.analysis.study import load_runs
 
     begun = time.perf_counter()
-    load(root)
+    load_runs(root)
     return {"load_s": time.perf_counter() - begun}
 
 
 def stage_statistics(root: Path, out: Path, number: int) -> dict[str, float]:
     """Reads all runs and computes everything that the report shows; then the claims and the tables."""
-    from class_sensitivity.claims import judge_all
+    from class_sensitivity.analysis.claims.cifar10 import CLAIMS
+    from class_sensitivity.analysis.sensitivity import analyse
+    from class_sensitivity.analysis.study import load_runs
     from class_sensitivity.report.tables import write_tables
-    from class_sensitivity.sensitivity import analyse
-    from class_sensitivity.study import load
 
-    ((study,), _) = load(root)
+    (study,) = load_runs(root)
     begun = time.perf_counter()
     results = analyse(study)
     analysed = time.perf_counter()
-    verdicts = judge_all(results)
+    verdicts = CLAIMS.judge(results)
     judged = time.perf_counter()
     out.mkdir()
     write_tables([results], [verdicts], out)

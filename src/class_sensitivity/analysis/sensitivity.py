@@ -380,6 +380,12 @@ def cell_contrast(
 
     Raises:
         ValueError: No seed is complete at all the conditions.
+
+    Examples:
+        >>> preds = {(BASELINE, 1): [0, 1, 1, 0], (BASELINE, 2): [1, 1, 1, 1]}
+        >>> study = Study.of_preds([0, 0, 1, 1], preds, ("cat", "dog"))
+        >>> cell_contrast(study, {(BASELINE, 0, 1): 1, (BASELINE, 1, 0): -1}).per_seed  # cat -> dog minus dog -> cat
+        array([0., 2.])
     """
     conditions = list(dict.fromkeys(condition for condition, _, _ in weights))
     seeds = _shared_seeds(study, conditions)
@@ -420,6 +426,13 @@ def relative_matrix(
 
     Raises:
         ValueError: No seed is complete at both.
+
+    Examples:
+        >>> noisy = Condition(noise_kind="shuffle", noise_frac=0.2)
+        >>> preds = {(BASELINE, 1): [0, 0, 1, 1], (noisy, 1): [0, 1, 1, 1]}
+        >>> relative_matrix(Study.of_preds([0, 0, 1, 1], preds, ("cat", "dog")), noisy).cells.value
+        array([[-1.,  1.],
+               [ 0.,  0.]])
     """
     seeds = _shared_seeds(study, [condition, other])
     mine, theirs = study.preds_of(condition, seeds), study.preds_of(other, seeds)

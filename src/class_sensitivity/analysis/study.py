@@ -184,6 +184,12 @@ class Study:
 
         Raises:
             LookupError: No condition has these values, or several kinds of noise do.
+
+        Examples:
+            >>> preds = {(BASELINE, 1): [0, 1], (Condition(reduction_frac=0.6), 1): [0, 0]}
+            >>> study = Study.of_preds([0, 1], preds, class_names=("cat", "dog"))
+            >>> study.find(reduction_frac=0.6).label
+            '60 % of the data removed'
         """
         wanted = Condition(
             noise_kind=noise_kind or "",

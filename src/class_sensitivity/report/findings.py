@@ -23,7 +23,7 @@ def findings(results: Results) -> list[str]:
 
 def caveats(results: Results) -> list[str]:
     """What keeps a reader from trusting the report further than it goes."""
-    study = results.study
+    study, compared = results.study, results.compared
     sentences = []
     largest = max((len(study.common_seeds(condition)) for condition in study.conditions), default=0)
     if not study.has(BASELINE):
@@ -52,7 +52,7 @@ def caveats(results: Results) -> list[str]:
             f"Not every condition has all {len(study.seeds)} seeds ({', '.join(uneven)}); each comparison uses the "
             "seeds that both sides have."
         )
-    unpaired = [c.name for c in study.conditions if c != BASELINE and c not in results.compared]
+    unpaired = [c.name for c in study.conditions if c != BASELINE and c not in compared]
     if unpaired and study.has(BASELINE):
         sentences.append(
             f"Without a seed in common with the baseline, and so left out of comparisons: {', '.join(unpaired)}."
