@@ -1,4 +1,4 @@
-"""Three ways to train the same network on the same records: this project, a bare loop, and the usual one.
+"""Three ways to train the same network on the same examples: this project, a bare loop, and the usual one.
 
 Reading the data set's files is in the time of none of them: the project keeps it in memory between the runs of a sweep.
 
@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,14 +36,17 @@ from torchvision.datasets import CIFAR10
 
 from class_sensitivity import config as configuration
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.data.datamodule import EpochLoader, StressedDataModule
+from class_sensitivity.data.datamodule import StressedDataModule
+from class_sensitivity.data.loader import EpochLoader
 from class_sensitivity.data.sources import load_arrays
-from class_sensitivity.device import Execution, choose_execution, keep_freed_memory
-from class_sensitivity.identity import identity, run_directory, stream_seeds
 from class_sensitivity.models import build_model
-from class_sensitivity.runs import RunRecord
+from class_sensitivity.runs.record import RunRecord
+from class_sensitivity.runs.run import Run
 from class_sensitivity.seeding import torch_seed
-from class_sensitivity.training import train_run
+from class_sensitivity.settings import DataSettings, Recipe
+from class_sensitivity.stress import Reduction, stressed_train_set
+from class_sensitivity.training.device import Execution, choose_execution, keep_freed_memory
+from class_sensitivity.training.run import train_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,22 +71,29 @@ class Outcome:
     losses: tuple[float, ...]
 
 
-def composed(*overrides: str) -> dict[str, Any]:
-    """`conf/train.yaml` with overrides as on the command line; nothing is downloaded."""
+def composed(*overrides: str) -> Run:
+    """The run that `conf/train.yaml` asks for with overrides as on the command line; nothing is downloaded."""
     configuration.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return configuration.checked(compose("train", overrides=[*overrides, "data.download=false"]))
+        config = compose("train", overrides=[*overrides, "data.download=false"])
+    return Run.of(configuration.train_settings(config))
 
 
-def execution_of(config: dict[str, Any]) -> Execution:
-    """Device, precision and threads that a configuration comes to on this machine."""
-    training = config["training"]
-    return choose_execution(training["accelerator"], training["precision"], training["threads"])
+def reduced_to(run: Run, images: int) -> Run:
+    """The same run on about so many training images, at most all."""
+    frac = max(0.0, 1 - images / len(arrays_of(run).train_labels))
+    return Run.of(replace(run.settings, reduction=Reduction(frac)))
 
 
-def arrays_of(config: dict[str, Any]) -> ImageArrays:
+def execution_of(run: Run) -> Execution:
+    """Device, precision and threads that a run comes to on this machine."""
+    training = run.settings.training
+    return choose_execution(training.accelerator, training.precision, training.threads)
+
+
+def arrays_of(run: Run) -> ImageArrays:
     """The data set; read once in a process."""
-    return load_arrays(config["data"]["name"], config["data"]["dir"], config["data"]["download"])
+    return load_arrays(run.settings.data)
 
 
 # The project
@@ -133,45 +143,47 @@ class Clock(pl.Callback):
         self.epoch_ends.append(time.perf_counter())
 
 
-def timed_run(config: dict[str, Any], runs: Path, callbacks: list[pl.Callback]) -> tuple[RunRecord, float]:
-    """The record of a run under `runs`, and the seconds from the call to its return."""
+def timed_run(run: Run, runs: Path, callbacks: list[pl.Callback]) -> tuple[RunRecord, float]:
+    """The record of a run done under `runs`, and the seconds from the call to its return."""
     gc.collect()
-    directory = run_directory(runs, identity(config))
+    placed = replace(run, directory=runs / run.identity.path)
     begun = time.perf_counter()
-    record = train_run(config, directory, callbacks)
+    record = train_run(placed, callbacks)
     return record, time.perf_counter() - begun
 
 
-def product(config: dict[str, Any], runs: Path) -> Outcome:
+def product(run: Run, runs: Path) -> Outcome:
     """Trains with this project."""
-    record, seconds = timed_run(config, runs, [])
-    losses = tuple(epoch["train/loss"] for epoch in record.metrics["epochs"])
-    return Outcome(config["training"]["epochs"] * record.train_size, seconds, record.seconds["fit"], losses)
+    record, seconds = timed_run(run, runs, [])
+    losses = tuple(epoch["train/loss"] for epoch in record.metrics.epochs)
+    return Outcome(run.settings.training.epochs * record.train_size, seconds, record.durations.fit_s, losses)
 
 
 # The bare loop
 
 
-def _data_module(config: dict[str, Any], execution: Execution) -> StressedDataModule:
+def _data_module(run: Run, execution: Execution) -> StressedDataModule:
+    arrays, seeds, settings = arrays_of(run), run.identity.streams, run.settings
+    train_set = stressed_train_set(arrays.train_labels, arrays.class_names, settings.stress, seeds=seeds)
     return StressedDataModule(
-        arrays_of(config),
-        batch_size=config["training"]["batch_size"],
-        seeds=stream_seeds(identity(config)),
+        arrays,
+        train_set,
+        batch_size=settings.training.batch_size,
+        seeds=seeds,
         device=execution.device,
-        reduction_frac=config["reduction"]["frac"],
-        flip=config["data"]["flip"],
-        crop_padding=config["data"]["crop_padding"],
+        flip=settings.data.flip,
+        crop_padding=settings.data.crop_padding,
     )
 
 
-def network_of(config: dict[str, Any]) -> nn.Module:
-    """The network with the first weights that a run of this configuration begins with."""
-    arrays = arrays_of(config)
+def network_of(run: Run) -> nn.Module:
+    """The network with its initial weights, in PyTorch's default layout."""
+    arrays = arrays_of(run)
     _, height, width, channels = arrays.train_images.shape
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_seed(stream_seeds(identity(config))["init"], "init"))
+        torch.manual_seed(torch_seed(run.identity.streams["init"], "init"))
         return build_model(
-            **config["model"], in_channels=channels, image_size=(height, width), num_classes=arrays.num_classes
+            run.settings.model, in_channels=channels, image_size=(height, width), num_classes=arrays.num_classes
         )
 
 
@@ -183,17 +195,17 @@ def _share_of_peak(step: int, *, warmup: int, total: int) -> float:
 
 
 def _optimiser(
-    network: nn.Module, training: dict[str, Any], total: int, *, fused: bool | None = None
+    network: nn.Module, recipe: Recipe, total: int, *, fused: bool | None = None
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     optimiser = torch.optim.SGD(
         network.parameters(),
-        lr=training["lr"],
-        momentum=training["momentum"],
-        weight_decay=training["weight_decay"],
-        nesterov=training["momentum"] > 0,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
         fused=fused,
     )
-    share = partial(_share_of_peak, warmup=round(training["warmup_frac"] * total), total=total)
+    share = partial(_share_of_peak, warmup=round(recipe.warmup_frac * total), total=total)
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
 
 
@@ -206,46 +218,46 @@ def _autocast(execution: Execution) -> torch.autocast:
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def bare(config: dict[str, Any]) -> Outcome:
+def bare(run: Run) -> Outcome:
     """Trains the same with a hand-written loop."""
     gc.collect()
     begun = time.perf_counter()
-    training, execution = config["training"], execution_of(config)
-    data, network, step = _bare_loop(config)
+    training, execution = run.settings.training, execution_of(run)
+    data, network, step = _bare_loop(run)
     losses, images = [], 0
     fit_begun = time.perf_counter()
-    for epoch in range(training["epochs"]):
+    for epoch in range(training.epochs):
         losses.append(_train_epoch(network, _epoch_of(data, epoch), step, execution.device))
         images += data.visits
-        if training["test_every_epoch"] and epoch < training["epochs"] - 1:
+        if training.test_every_epoch and epoch < training.epochs - 1:
             _evaluate(network, data.test_dataloader(), execution)
     fit = time.perf_counter() - fit_begun
     _evaluate(network, data.test_dataloader(), execution)
     return Outcome(images, time.perf_counter() - begun, fit, tuple(losses))
 
 
-def bare_step(config: dict[str, Any]) -> Callable[[], torch.Tensor]:
+def bare_step(run: Run) -> Callable[[], torch.Tensor]:
     """A step of the bare loop, to be called again and again: a batch of its own size, the same each time."""
-    data, network, step = _bare_loop(config)
+    data, network, step = _bare_loop(run)
     network.train()
     return partial(step, *next(iter(_epoch_of(data, 0))))
 
 
-def _bare_loop(config: dict[str, Any]) -> tuple[StressedDataModule, nn.Module, Step]:
+def _bare_loop(run: Run) -> tuple[StressedDataModule, nn.Module, Step]:
     """Data, network and training step, in a process that is set up as for a run of the product."""
-    training, execution = config["training"], execution_of(config)
+    training, execution = run.settings.training, execution_of(run)
     torch.set_num_threads(execution.threads)
     keep_freed_memory()
-    data = _data_module(config, execution)
+    data = _data_module(run, execution)
     data.setup()
-    network = network_of(config).to(execution.device, memory_format=torch.channels_last)
-    optimiser, schedule = _optimiser(network, training, training["epochs"] * data.steps_per_epoch, fused=True)
+    network = network_of(run).to(execution.device, memory_format=torch.channels_last)
+    optimiser, schedule = _optimiser(network, training, training.epochs * data.steps_per_epoch, fused=True)
 
     def step(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         optimiser.zero_grad()
         with _autocast(execution):
             logits = network(images).float()
-            loss = functional.cross_entropy(logits, target, label_smoothing=training["label_smoothing"])
+            loss = functional.cross_entropy(logits, target, label_smoothing=training.label_smoothing)
         loss.backward()
         optimiser.step()
         schedule.step()
@@ -284,7 +296,7 @@ def _evaluate(network: nn.Module, loader: EpochLoader, execution: Execution) -> 
 # The usual way
 
 
-class _Pictures(Dataset[tuple[Any, int]]):
+class _Images(Dataset[tuple[Any, int]]):
     """Arrays served image by image as torchvision's CIFAR10 does it, for data sets that torchvision lacks."""
 
     def __init__(self, images: Any, labels: Any, transform: Callable[[Any], Any]) -> None:
@@ -303,9 +315,9 @@ class _Pictures(Dataset[tuple[Any, int]]):
 class _Plain(pl.LightningModule):
     """The LightningModule of the tutorials."""
 
-    def __init__(self, network: nn.Module, classes: int, training: dict[str, Any], total_steps: int) -> None:
+    def __init__(self, network: nn.Module, classes: int, recipe: Recipe, total_steps: int) -> None:
         super().__init__()
-        self.network, self.training_settings, self.total_steps = network, training, total_steps
+        self.network, self.recipe, self.total_steps = network, recipe, total_steps
         self.train_accuracy = MulticlassAccuracy(num_classes=classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes=classes, average="micro")
 
@@ -330,13 +342,13 @@ class _Plain(pl.LightningModule):
         self.log("test_accuracy", self.test_accuracy)
 
     def configure_optimizers(self) -> Any:
-        optimiser, schedule = _optimiser(self.network, self.training_settings, self.total_steps)
+        optimiser, schedule = _optimiser(self.network, self.recipe, self.total_steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 @lru_cache
 def _usual_sets(name: str, directory: str | None) -> tuple[Dataset[Any], Dataset[Any]]:
-    arrays = load_arrays(name, directory, False)
+    arrays = load_arrays(DataSettings(name, directory, download=False, flip=False, crop_padding=0))
     mean, std = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
     channels = arrays.train_images.shape[3]
     normal = [transforms.ToTensor(), transforms.Normalize(mean[:channels], std[:channels])]
@@ -349,8 +361,8 @@ def _usual_sets(name: str, directory: str | None) -> tuple[Dataset[Any], Dataset
         root = directory or "data"
         return CIFAR10(root, train=True, transform=augmented), CIFAR10(root, train=False, transform=plain)
     return (
-        _Pictures(arrays.train_images, arrays.train_labels, augmented),
-        _Pictures(arrays.test_images, arrays.test_labels, plain),
+        _Images(arrays.train_images, arrays.train_labels, augmented),
+        _Images(arrays.test_images, arrays.test_labels, plain),
     )
 
 
@@ -368,18 +380,19 @@ def _usual_surroundings() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def usual(config: dict[str, Any], directory: Path, workers: int) -> Outcome:
-    """Trains the same records with what the tutorials teach."""
-    train_set, test_set = _usual_sets(config["data"]["name"], config["data"]["dir"])
-    kept = _data_module(config, execution_of(config)).train_set.indices.tolist()
+def usual(run: Run, directory: Path, workers: int) -> Outcome:
+    """Trains on the same examples with what the tutorials teach."""
+    train_set, test_set = _usual_sets(run.settings.data.name, run.settings.data.dir)
+    kept = _data_module(run, execution_of(run)).train_set.indices.tolist()
     chosen = train_set if len(kept) == len(train_set) else Subset(train_set, kept)  # type: ignore[arg-type]
-    batch, epochs = config["training"]["batch_size"], config["training"]["epochs"]
+    training = run.settings.training
+    batch, epochs = training.batch_size, training.epochs
     gc.collect()
     with _usual_surroundings():
         begun = time.perf_counter()
         loader = DataLoader(chosen, batch_size=batch, shuffle=True, num_workers=workers)
         tests = DataLoader(test_set, batch_size=batch, num_workers=workers)
-        module = _Plain(network_of(config), arrays_of(config).num_classes, config["training"], epochs * len(loader))
+        module = _Plain(network_of(run), arrays_of(run).num_classes, training, epochs * len(loader))
         trainer = pl.Trainer(
             max_epochs=epochs, default_root_dir=directory, enable_progress_bar=False, enable_model_summary=False
         )

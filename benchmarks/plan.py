@@ -15,7 +15,7 @@ class Plan:
         seeds: Seeds of the default recipe in `accuracy`.
         recipe_epochs: Epochs there, or None for the recipe's.
         later: Runs after the first one in a process, in `startup`.
-        little: Share of the records removed for a run with almost no training.
+        little: Share of the examples removed for a run with almost no training.
         short: Share removed for the runs of `scaling`.
         reductions: Shares removed there, for the dependence on the size of the training set.
         batch_sizes: Batch sizes there.

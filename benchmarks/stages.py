@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plan import Plan
 from table import Row, ratio, row
+
+if TYPE_CHECKING:
+    from class_sensitivity.runs.run import Run
 
 
 def say(text: str) -> None:
@@ -24,7 +27,7 @@ def stage_describe(plan: Plan, begun: float) -> str:
     """Precision and threads that the default recipe comes to here."""
     import torch
 
-    from class_sensitivity.device import choose_execution
+    from class_sensitivity.training.device import choose_execution
 
     execution = choose_execution("auto", "auto", None)
     return (
@@ -33,7 +36,7 @@ def stage_describe(plan: Plan, begun: float) -> str:
     )
 
 
-def _config(plan: Plan, *overrides: str) -> dict[str, Any]:
+def _run(plan: Plan, *overrides: str) -> "Run":
     from contenders import composed
 
     return composed(f"data={plan.data}", *overrides)
@@ -43,23 +46,22 @@ def stage_speed(plan: Plan, begun: float) -> list[Row]:
     """Images a second of all contenders, in turns."""
     import contenders
 
-    config = _config(plan, f"training.epochs={plan.epochs}")
+    run = _run(plan, f"training.epochs={plan.epochs}")
     if plan.images:
-        whole = len(contenders.arrays_of(config).train_labels)
-        config["reduction"]["frac"] = max(0.0, 1 - plan.images / whole)
+        run = contenders.reduced_to(run, plan.images)
     # In a process of its own the usual way has the memory and threads that a script of its own would have.
     apart = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     with tempfile.TemporaryDirectory() as scratch, apart:
         places = (Path(scratch) / str(number) for number in range(10**6))
 
-        def usual(config: dict[str, Any], workers: int) -> contenders.Outcome:
-            return apart.submit(contenders.usual, config, next(places), workers).result()
+        def usual(run: "Run", workers: int) -> contenders.Outcome:
+            return apart.submit(contenders.usual, run, next(places), workers).result()
 
-        workers = _better_workers(plan, config, places, usual)
+        workers = _better_workers(contenders.reduced_to(run, plan.probe), places, usual)
         contestants: dict[str, Callable[[], contenders.Outcome]] = {
-            "product": lambda: contenders.product(config, next(places)),
-            "bare loop": lambda: contenders.bare(config),
-            f"usual way, {workers} workers": lambda: usual(config, workers),
+            "product": lambda: contenders.product(run, next(places)),
+            "bare loop": lambda: contenders.bare(run),
+            f"usual way, {workers} workers": lambda: usual(run, workers),
         }
         outcomes: dict[str, list[contenders.Outcome]] = {name: [] for name in contestants}
         ceilings: list[dict[str, float]] = []
@@ -70,19 +72,15 @@ def stage_speed(plan: Plan, begun: float) -> list[Row]:
                 outcomes[name].append(contestants[name]())
                 latest = outcomes[name][-1]
                 say(f"  turn {turn + 1}: {name}: {latest.images / latest.seconds:,.0f} images/s")
-            ceilings.append(_ceilings(plan, config))
+            ceilings.append(_ceilings(plan, run))
     _refuse_other_work(outcomes["product"], outcomes["bare loop"])
-    return _speed_rows(outcomes, ceilings, contenders.execution_of(config).precision)
+    return _speed_rows(outcomes, ceilings, contenders.execution_of(run).precision)
 
 
-def _better_workers(
-    plan: Plan, config: dict[str, Any], places: Iterator[Path], usual: Callable[[dict[str, Any], int], Any]
-) -> int:
+def _better_workers(small: "Run", places: Iterator[Path], usual: Callable[["Run", int], Any]) -> int:
     """Whether the usual way is faster with two workers or none; also the first run of each process."""
     import contenders
 
-    whole = len(contenders.arrays_of(config).train_labels)
-    small = config | {"reduction": config["reduction"] | {"frac": max(0.0, 1 - plan.probe / whole)}}
     contenders.product(small, next(places))
     contenders.bare(small)
     seconds = {workers: usual(small, workers).seconds for workers in (0, 2)}
@@ -97,15 +95,15 @@ def _refuse_other_work(product: list[Any], bare: list[Any]) -> None:
             raise SystemExit(f"product and bare loop do not do the same work: {ours} and {theirs}")
 
 
-def _ceilings(plan: Plan, config: dict[str, Any]) -> dict[str, float]:
+def _ceilings(plan: Plan, run: "Run") -> dict[str, float]:
     """Rates of the matrix products, and the images a second that they would allow."""
     import ceiling
     import contenders
     import torch
 
-    execution = contenders.execution_of(config)
-    images = contenders.arrays_of(config).train_images
-    layers = ceiling.layers_of(contenders.network_of(config), (images.shape[3], *images.shape[1:3]))
+    execution = contenders.execution_of(run)
+    images = contenders.arrays_of(run).train_images
+    layers = ceiling.layers_of(contenders.network_of(run), (images.shape[3], *images.shape[1:3]))
     multiply_adds = sum(layer.training for layer in layers)
     found: dict[str, float] = {
         "forward": sum(layer.forward for layer in layers) / 1e6,
@@ -114,7 +112,7 @@ def _ceilings(plan: Plan, config: dict[str, Any]) -> dict[str, float]:
     torch.set_num_threads(execution.threads)
     for name, dtype in (("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)):
         square = ceiling.rate_of_square(plan.square, dtype, execution.device)
-        own = ceiling.rate_of_layers(layers, config["training"]["batch_size"], dtype, execution.device)
+        own = ceiling.rate_of_layers(layers, run.settings.training.batch_size, dtype, execution.device)
         found |= {f"{name} square": square / 1e9, f"{name} layers": own / 1e9}
         found |= {f"{name} images": square / (2 * multiply_adds), f"{name} images by layers": own / (2 * multiply_adds)}
     return found
@@ -161,15 +159,15 @@ def stage_startup(plan: Plan, begun: float) -> dict[str, list[dict[str, float]]]
     from contenders import Clock, arrays_of
 
     imported = time.time()
-    config = _config(plan, f"reduction.frac={plan.little}", "training.epochs=1", "training.test_every_epoch=false")
+    run = _run(plan, f"reduction.frac={plan.little}", "training.epochs=1", "training.test_every_epoch=false")
     configured = time.time()
-    arrays_of(config)
+    arrays_of(run)
     read = time.time()
     costs = []
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(1 + plan.later):
             clock = Clock()
-            costs.append(_costs(config, Path(scratch) / str(number), clock))
+            costs.append(_costs(run, Path(scratch) / str(number), clock))
             if number == 0:
                 assert clock.first_step is not None
                 first_step = clock.first_step
@@ -183,18 +181,19 @@ def stage_startup(plan: Plan, begun: float) -> dict[str, list[dict[str, float]]]
     return {"start": [start], "first": costs[:1], "later": costs[1:]}
 
 
-def _costs(config: dict[str, Any], runs: Path, clock: Any) -> dict[str, float]:
-    """Seconds of one run by part; a part that the record names is called as there."""
+def _costs(run: "Run", runs: Path, clock: Any) -> dict[str, float]:
+    """Seconds of one run by part."""
     from contenders import timed_run
 
-    record, wall = timed_run(config, runs, [clock])
-    parts = dict(record.seconds)
-    recorded, fit = parts.pop("total"), parts.pop("fit")
+    record, wall = timed_run(run, runs, [clock])
+    durations = record.durations
     return {
-        **parts,
-        "fit beside steps and checkpoint": fit - clock.steps - clock.checkpoint,
+        "setup": durations.setup_s,
+        "test": durations.test_s,
+        "tensorboard": durations.tensorboard_s,
+        "fit beside steps and checkpoint": durations.fit_s - clock.steps - clock.checkpoint,
         "checkpoint": clock.checkpoint,
-        "writing the record": wall - recorded,
+        "writing the record": wall - durations.total_s,
         "all that is no training step": wall - clock.steps,
         "training steps": clock.steps,
     }
@@ -209,9 +208,9 @@ def stage_accuracy(plan: Plan, begun: float) -> list[Row]:
     seconds: list[list[float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(1, plan.seeds + 1):
-            config, clock = _config(plan, f"seed={seed}", *epochs), Clock()
-            record, whole = timed_run(config, Path(scratch), [clock])
-            accuracies.append([epoch["test/acc"] for epoch in record.metrics["epochs"]])
+            run, clock = _run(plan, f"seed={seed}", *epochs), Clock()
+            record, whole = timed_run(run, Path(scratch), [clock])
+            accuracies.append([epoch["test/acc"] for epoch in record.metrics.epochs])
             # The last epoch's accuracy is known when the test that follows it is over.
             seconds.append([*(end - clock.begun for end in clock.epoch_ends[:-1]), whole])
             say(f"  seed {seed}: {accuracies[-1][-1]:.2%} in {seconds[-1][-1]:.1f} s")
@@ -232,23 +231,26 @@ def stage_scaling(plan: Plan, begun: float) -> list[Row]:
     settings: dict[str, tuple[str, ...]] = {}
     settings |= {f"batch size {size}": (short, f"training.batch_size={size}") for size in plan.batch_sizes}
     settings |= {f"{number} epochs": (short, f"training.epochs={number}") for number in plan.epoch_numbers}
-    settings |= {f"{frac:.0%} of the records removed": (f"reduction.frac={frac}",) for frac in plan.reductions}
+    settings |= {f"{frac:.0%} of the examples removed": (f"reduction.frac={frac}",) for frac in plan.reductions}
     possible = [number for number in plan.threads if number <= (os.cpu_count() or 1)]
     settings |= {f"{number} thread{'s' * (number > 1)}": (short, f"training.threads={number}") for number in possible}
     outcomes: dict[str, list[contenders.Outcome]] = {name: [] for name in settings}
     sweeps: dict[int, list[float]] = {number: [] for number in plan.sweep}
     with tempfile.TemporaryDirectory() as scratch:
         places = (Path(scratch) / str(number) for number in range(10**6))
-        little = _config(plan, f"reduction.frac={plan.reductions[-1]}", "training.epochs=1")
-        contenders.product(little, next(places))
+        little = [
+            _run(plan, f"reduction.frac={plan.reductions[-1]}", "training.epochs=1", f"seed={1 + seed}")
+            for seed in range(max(plan.sweep))
+        ]
+        contenders.product(little[0], next(places))
         for turn in range(plan.repeats):
             say(f"  turn {turn + 1} of {plan.repeats}")
             for name, overrides in settings.items():
-                config = _config(plan, "training.epochs=1", *overrides)
-                outcomes[name].append(contenders.product(config, next(places)))
+                run = _run(plan, "training.epochs=1", *overrides)
+                outcomes[name].append(contenders.product(run, next(places)))
             for number, seconds in sweeps.items():
-                runs = [contenders.product(little | {"seed": 1 + seed}, next(places)) for seed in range(number)]
-                seconds.append(sum(outcome.seconds for outcome in runs))
+                taken = [contenders.product(run, next(places)) for run in little[:number]]
+                seconds.append(sum(outcome.seconds for outcome in taken))
     rows = [
         row(f"{name}: fit alone", "images/s", [o.images / o.fit for o in taken]) for name, taken in outcomes.items()
     ]
@@ -262,19 +264,19 @@ def stage_scaling(plan: Plan, begun: float) -> list[Row]:
 
 def stage_stacked(plan: Plan, begun: float) -> list[Row]:
     """Stacks of growing size, each beside as many runs one after the other."""
-    from class_sensitivity.stacked.training import train_jobs
+    from class_sensitivity.training.stacked.run import train_jobs
 
     taken: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(plan.repeats):
             say(f"  turn {turn + 1} of {plan.repeats}")
             for members in plan.members:
-                for way, most in (("side by side", None), ("one after the other", 1)):
-                    place = Path(scratch) / f"{turn}-{members}-{most}"
+                for way, max_members in (("side by side", None), ("one after the other", 1)):
+                    place = Path(scratch) / f"{turn}-{members}-{max_members}"
                     settings = (f"runs={place}", "training.epochs=1", f"reduction.frac={plan.reductions[-1]}")
-                    configs = [_config(plan, *settings, f"seed={seed}") for seed in range(members)]
+                    runs = [_run(plan, *settings, f"seed={seed}") for seed in range(members)]
                     started = time.perf_counter()
-                    if any(train_jobs(configs, most)):
+                    if any(train_jobs(runs, max_members)):
                         raise RuntimeError(f"{members} runs {way} failed")
                     taken.setdefault(f"{members} runs {way}", []).append(time.perf_counter() - started)
     return [row(f"{name}, from start to end", "s", seconds) for name, seconds in taken.items()]
@@ -284,11 +286,11 @@ def stage_steps(plan: Plan, begun: float) -> list[Row]:
     """Milliseconds of a training step by kind of operation, in the layout in use and in channels_last, in turns."""
     import steps
 
-    config = _config(plan)
+    run = _run(plan)
     taken: dict[str, list[float]] = {}
     for _ in range(plan.repeats):
-        for layout in steps.layouts(config):
-            for kind, milliseconds in steps.milliseconds_by_kind(config, layout).items():
+        for layout in steps.layouts(run):
+            for kind, milliseconds in steps.milliseconds_by_kind(run, layout).items():
                 taken.setdefault(f"{layout}: {kind}", []).append(milliseconds)
     return [row(name, "ms", values) for name, values in taken.items()]
 

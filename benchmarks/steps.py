@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from contenders import bare_step, execution_of
 from torch.profiler import ProfilerActivity, profile
 
-from class_sensitivity import blocked
+from class_sensitivity.runs.run import Run
+from class_sensitivity.training import onednn
 
 #: Kinds in the order of the table, and what the names of their operations hold, without underscores; the first fits.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -24,27 +24,27 @@ WARM_UP, STEPS = 10, 30
 
 LAYOUTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "as trained": nullcontext,
-    "channels_last": blocked.refused,
+    "channels_last": onednn.disabled,
 }
 
 
-def layouts(config: dict[str, Any]) -> list[str]:
+def layouts(run: Run) -> list[str]:
     """What there is to compare: on a GPU nothing, where oneDNN's layout is not in use one."""
-    execution = execution_of(config)
+    execution = execution_of(run)
     if execution.device.type != "cpu":
         return []
-    return list(LAYOUTS)[: 1 + (execution.precision == "bf16-mixed" and blocked.supported())]
+    return list(LAYOUTS)[: 1 + (execution.precision == "bf16-mixed" and onednn.supported())]
 
 
-def milliseconds_by_kind(config: dict[str, Any], layout: str) -> dict[str, float]:
+def milliseconds_by_kind(run: Run, layout: str) -> dict[str, float]:
     """Time of the operations of one training step, the mean over some; `all` is their sum.
 
     Args:
-        config: A composed configuration.
+        run: Whose network, data and recipe are taken.
         layout: A key of `LAYOUTS`.
     """
     with LAYOUTS[layout]():
-        step = bare_step(config)
+        step = bare_step(run)
         for _ in range(WARM_UP):
             step()
         with profile(activities=[ProfilerActivity.CPU]) as seen:

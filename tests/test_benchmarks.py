@@ -30,6 +30,7 @@ def _bench(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_a_quick_run_prints_a_table_and_writes_all_values(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "training.json"
     sections = "speed,steps,startup"
@@ -55,7 +56,7 @@ def test_a_quick_run_prints_a_table_and_writes_all_values(root: Path, tmp_path: 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_bare_loop_does_the_same_work(contenders: ModuleType, tmp_path: Path, precision: str) -> None:
-    config = contenders.composed(
+    run = contenders.composed(
         "data=digits",
         "data.crop_padding=1",
         "data.flip=true",
@@ -65,7 +66,7 @@ def test_the_bare_loop_does_the_same_work(contenders: ModuleType, tmp_path: Path
         "training.label_smoothing=0.1",
         f"training.precision={precision}",
     )
-    product, bare = contenders.product(config, tmp_path), contenders.bare(config)
+    product, bare = contenders.product(run, tmp_path), contenders.bare(run)
     assert product.images == bare.images == 3 * 240
     assert product.losses == bare.losses  # to the last bit
     assert len(product.losses) == 3
