@@ -140,7 +140,8 @@ def _templates() -> list[str]:
                 texts.add("".join(re.escape(p.value) if isinstance(p, ast.Constant) else "(.*)" for p in node.values))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.add(re.escape(node.value))
-    return sorted(texts)
+    # Without those that put any two texts together, but for `part: what`.
+    return sorted(text for text in texts if re.search(r"\w", text.replace("(.*)", "")) or text == r"(.*):\ (.*)")
 
 
 @cache
@@ -170,7 +171,9 @@ def test_titles_in_performance_md_are_those_of_the_benchmarks() -> None:
     assert not [title for title in titles if not _can_be_printed(title)]
 
 
-@pytest.mark.parametrize("title", ["until the first step: configuration", "product: end to end, twice", "SGD"])
+@pytest.mark.parametrize(
+    "title", ["until the first step: setup", "50% of the records removed: end to end", "product: start to end", "SGD"]
+)
 def test_a_title_that_no_benchmark_prints_is_found(title: str) -> None:
     assert not _can_be_printed(title)
 
