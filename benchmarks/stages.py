@@ -31,7 +31,7 @@ def stage_describe(plan: Plan, begun: float) -> str:
 
     execution = choose_execution("auto", "auto", None)
     return (
-        f"{execution.device.type} ({execution.name}), {execution.precision}, {execution.threads} threads a run "
+        f"{execution.device.type} ({execution.processor}), {execution.precision}, {execution.threads} threads a run "
         f"(torch's default: {torch.get_num_threads()})"
     )
 

@@ -27,6 +27,7 @@ from class_sensitivity.seeding import STREAMS
 from class_sensitivity.stress import NOISE_KINDS
 from class_sensitivity.training import recording
 from class_sensitivity.training.metrics import RunMetrics
+from class_sensitivity.training.progress import RunProgress
 from class_sensitivity.training.recording import Stopwatch, complete_run, hparams_metrics, run_logger
 from class_sensitivity.training.setup import TrainingSetup, set_up
 
@@ -308,3 +309,14 @@ def test_hparams_has_the_recall_of_at_most_100_classes_and_always_the_least(nois
     found = hparams_metrics(with_recalls(noisy, [1 - number / 1000 for number in range(num_classes)]))
     assert sum(key.startswith("hp/recall/") for key in found) == columns
     assert found["hp/least_recall"] == 1 - (num_classes - 1) / 1000
+
+
+# The terminal
+
+
+def test_the_terminal_shows_the_worst_of_the_classes_that_have_test_images(noisy, capsys):
+    RunProgress("a run", shown=True).finished(with_recalls(noisy, [0.9, None, 0.25, 0.5, 0.75]), Path("somewhere"))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["worst", "classes", "2", "25.0%"] in lines
+    assert lines.index(["3", "50.0%"]) + 1 == lines.index(["4", "75.0%"])
+    assert not any("90.0%" in line for line in lines)

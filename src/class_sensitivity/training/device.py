@@ -26,13 +26,13 @@ class Execution:
         device: Where the tensors live.
         precision: Lightning's name, `bf16-mixed` or `32-true`.
         threads: CPU threads of one run.
-        name: The processor's name.
+        processor: Its name.
     """
 
     device: torch.device
     precision: str
     threads: int
-    name: str
+    processor: str
 
 
 def choose_execution(accelerator: str, precision: str, threads: int | None) -> Execution:
@@ -45,6 +45,11 @@ def choose_execution(accelerator: str, precision: str, threads: int | None) -> E
 
     Raises:
         ConfigError: A GPU is asked for and there is none.
+
+    Examples:
+        >>> execution = choose_execution("cpu", "32-true", threads=2)
+        >>> execution.device.type, execution.precision, execution.threads
+        ('cpu', '32-true', 2)
     """
     device = _device(accelerator)
     if precision == "auto":

@@ -20,7 +20,7 @@ def describe_environment(execution: Execution, *, stacked: int = 1) -> Environme
     """
     return EnvironmentRecord(
         device=execution.device.type,
-        processor=execution.name,
+        processor=execution.processor,
         precision=execution.precision,
         threads=execution.threads,
         stacked=stacked,
