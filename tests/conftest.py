@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import settings
-from support.commands import ROOT, Command
+from support.commands import ROOT, Command, ForkedCommand, ForkServer
 
 from class_sensitivity import config as configuration
 from class_sensitivity.runs.run import Run
@@ -78,6 +78,24 @@ def commands() -> Iterator[Callable[[Path], Command]]:
 def command(commands: Callable[[Path], Command], tmp_path: Path) -> Command:
     """A command whose runs go to `runs` in the directory of the test."""
     return commands(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Forks commands, once it has imported everything."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no process can be forked here")
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def forked(fork_server: ForkServer, tmp_path: Path) -> ForkedCommand:
+    """As `command`, in a process that is forked."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return ForkedCommand(fork_server, tmp_path / "runs", scratch)
 
 
 @pytest.fixture(scope="session")

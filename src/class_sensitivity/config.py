@@ -193,7 +193,10 @@ def explain(error: Exception, settings: type = TrainSettings) -> str:
     # Hydra wraps OmegaConf's error; the useful words may stand in either.
     text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
     if unknown := re.search(r"Could not override '([^']+)'", text):
-        return _no_such_setting(unknown[1].lstrip("+~"), settings)
+        key = unknown[1].lstrip("+~")
+        if key in setting_names(settings):  # Hydra adds keys to a mapping only where it is told to
+            return f"{key} has no such key yet: put a + in front, as in +{key}={{NAME: VALUE}}."
+        return _no_such_setting(key, settings)
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{ambiguous[1]} holds a comma: add -m to run it for each value, or write [...] if it is a list."
     options = r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s*(.*?)(?:\nConfig search|\Z)"

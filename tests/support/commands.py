@@ -71,6 +71,11 @@ def analyze(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
+def _runs_word(runs: Path, arguments: tuple[str, ...]) -> list[str]:
+    """Where the runs go, unless a test says it."""
+    return [] if any(word.startswith("runs=") for word in arguments) else [f"runs={runs}"]
+
+
 class Command:
     """`python train.py ...`.
 
@@ -84,8 +89,7 @@ class Command:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Starts it and does not wait; options as of `start_script`."""
-        own = [] if any(word.startswith("runs=") for word in arguments) else [f"runs={self.runs}"]
-        self.started.append(start_script("train.py", *arguments, *own, **options))
+        self.started.append(start_script("train.py", *arguments, *_runs_word(self.runs, arguments), **options))
         return self.started[-1]
 
     def finish(self, process: subprocess.Popen[str]) -> Finished:
@@ -98,7 +102,7 @@ class Command:
 
 
 class ForkServer:
-    """Starts commands through `fork_server.py`, in a tenth of the time that a new process takes."""
+    """Starts commands through `fork_server.py`, which has imported what takes a new process most of its seconds."""
 
     def __init__(self) -> None:
         self.environment = bare_environment()
@@ -147,7 +151,7 @@ class ForkedCommand:
         """Starts it and does not wait; returns its process."""
         output = self.scratch / f"output-{len(self.outputs)}"
         pid = self.server.ask(
-            arguments=[*arguments, f"runs={self.runs}"],
+            arguments=[*arguments, *_runs_word(self.runs, arguments)],
             stdout=f"{output}.out",
             stderr=f"{output}.err",
             environment=self.server.environment | environment,

@@ -1,4 +1,4 @@
-"""Runs `train.py` in processes forked from one that has imported everything: a command starts in a tenth of a second.
+"""Runs `train.py` in processes forked from one that has imported everything: a command takes a second.
 
 What runs is the real command line: `train.py` as `__main__`, with arguments, environment and output of its own.
 Started as `python fork_server.py`, it reads a JSON object a line and answers with one.
@@ -9,8 +9,10 @@ import json
 import os
 import signal
 import sys
+import threading
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,7 +48,7 @@ def watch(folder: str, die_at: int, log: str) -> None:
     atexit.register(lambda: write(f"operations {count}"))
 
 
-def become(request: dict[str, Any]) -> None:
+def become(request: dict[str, Any]) -> NoReturn:
     """Turns this process into the command."""
     import runpy
 
@@ -59,7 +61,20 @@ def become(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     sys.argv = ["train.py", *request["arguments"]]
     watch(request["folder"], request["die_at"], request["log"])
-    runpy.run_path("train.py", run_name="__main__")
+    code: str | int | None = 0
+    try:
+        runpy.run_path("train.py", run_name="__main__")
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    # Python's own end would take all that was imported apart, for seconds; this is the part of it that can be seen.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else code is not None)
 
 
 def serve() -> None:
@@ -84,7 +99,6 @@ def serve() -> None:
             answer = os.fork()
             if answer == 0:
                 become(request)
-                return
         print(answer, flush=True)
 
 

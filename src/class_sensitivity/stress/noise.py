@@ -165,8 +165,10 @@ class Noise:
     classes: list[str] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raises a ConfigError if the share is out of bounds."""
+        """Raises a ConfigError if the share is out of bounds, or the classes are no list of names."""
         require(0 <= self.frac <= 1, "noise.frac", self.frac, "a share from 0 to 1")
+        named = all(isinstance(name, str) for name in self.classes)
+        require(named, "noise.classes", self.classes, "a list of class names")
 
     def check_classes(self, class_names: Sequence[str]) -> None:
         """Raises a ConfigError if a named class does not exist."""
