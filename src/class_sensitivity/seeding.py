@@ -10,9 +10,9 @@ import numpy as np
 
 #: Every stream there is, and what it decides.
 STREAMS = {
-    "selection": "which records are removed or lied about",
-    "labels": "which wrong label a record gets",
-    "validation": "which records are held out for validation",
+    "selection": "which examples are removed or mislabelled",
+    "labels": "which wrong label an example gets",
+    "validation": "which examples are held out for validation",
     "init": "the initial weights",
     "order": "the order of the batches",
     "augment": "flips and crops",
