@@ -9,123 +9,58 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from support.commands import ROOT, SMALL
+
+from class_sensitivity.runs.directory import read_record
+from class_sensitivity.runs.run import Run
+from class_sensitivity.stress import NOISE_KINDS
 
 SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "class_sensitivity"
 
-#: Third-party package -> the modules that may know it. NumPy and the standard library are open to all.
+#: What every room may know; of these six, each knows those before it at most.
+FOUNDATION = ("errors", "seeding", "confusion", "threads", "stress", "settings")
+
+#: Room -> the other rooms that it may know. A room is a module or a folder of the package.
+MAY_KNOW = {
+    "data": set(),
+    "runs": {"data"},
+    "sweep": {"runs"},
+    "config": set(),
+    "command_line": {"config"},
+    "training": {"data", "models", "runs", "figures"},
+    "models": {"training"},  # a network may use training/onednn.py
+    "analysis": {"runs"},
+    "figures": {"runs", "analysis"},
+    "report": {"data", "runs", "analysis", "figures"},
+    "hydra_plugins": {"config", "runs", "sweep", "training"},
+    "train.py": {"config", "command_line", "runs", "sweep", "training"},
+    "analyze.py": {"config", "command_line", "report"},
+}
+
+_DOOR = ("config", "command_line", "train.py", "analyze.py", "hydra_plugins")
+
+#: Third-party package -> the modules and rooms that may know it. NumPy and the standard library are open to all.
 KNOWN_TO = {
-    "scipy": ("seeding", "confusion", "statistics", "stress", "claims", "report"),
-    "torch": (
-        "data.augment",
-        "data.datamodule",
-        "blocked",
-        "models",
-        "device",
-        "ledger",
-        "classifier",
-        "preparation",
-        "fitting",
-        "stacked",
-    ),
+    "hydra": _DOOR,
+    "omegaconf": _DOOR,
+    "msgspec": ("runs.record",),
+    "filelock": ("runs.lease", "training"),
+    "joblib": ("threads",),
+    "torch": ("data.augment", "data.loader", "data.datamodule", "models", "training"),
+    "pytorch_lightning": ("data.datamodule", "training"),
+    "torchmetrics": ("training.metrics",),
     "torchvision": ("data.sources",),
     "sklearn": ("data.sources",),
-    "pytorch_lightning": (
-        "classifier",
-        "data.datamodule",
-        "fitting",
-        "recording",
-        "training",
-        "stacked",
-        "screen",
-    ),
-    "filelock": ("lease", "training", "stacked.training"),
-    "joblib": ("threads",),
-    "torchmetrics": ("ledger",),
-    "hydra": ("config", "command_line", "train.py", "analyze.py", "hydra_plugins"),
-    "omegaconf": ("config", "command_line", "train.py", "analyze.py", "hydra_plugins"),
-    "rich": ("screen", "sweep", "report"),
+    "scipy": ("analysis",),
+    "pandas": ("analysis", "report"),
+    "xarray": ("analysis",),
     "matplotlib": ("figures", "report"),
-    "pandas": ("study", "sensitivity", "report"),
-    "xarray": ("study", "sensitivity", "report"),
     "jinja2": ("report",),
+    "rich": ("sweep", "training.progress", "report"),
 }
-
-#: Room -> the rooms it may know. A room is a module or a folder of the package.
-MAY_KNOW = {
-    "errors": set(),
-    "seeding": set(),
-    "confusion": set(),
-    "statistics": set(),
-    "stress": {"seeding", "confusion"},
-    "identity": {"seeding"},
-    "runs": {"errors", "identity", "confusion"},
-    "threads": set(),
-    "lease": {"errors", "runs"},
-    "sweep": {"errors", "identity", "runs", "lease"},
-    "config": {"errors", "stress", "threads"},
-    "command_line": {"errors", "config"},
-    # Training
-    "data": {"errors", "seeding", "stress"},
-    "blocked": set(),
-    "models": {"errors", "blocked"},
-    "device": {"errors", "threads"},
-    "environment": {"device"},
-    "ledger": {"errors"},
-    "classifier": {"ledger"},
-    "screen": {"runs"},
-    "preparation": {"seeding", "identity", "data", "models", "device"},
-    "fitting": {"errors", "device", "runs"},
-    "recording": {"confusion", "identity", "runs", "environment", "ledger", "preparation", "figures"},
-    "training": {
-        "errors",
-        "identity",
-        "runs",
-        "lease",
-        "classifier",
-        "preparation",
-        "fitting",
-        "recording",
-        "screen",
-    },
-    "stacked": {
-        "errors",
-        "blocked",
-        "identity",
-        "runs",
-        "lease",
-        "data",
-        "ledger",
-        "classifier",
-        "preparation",
-        "fitting",
-        "recording",
-        "training",
-        "screen",
-    },
-    # Analysis
-    "study": {"errors", "identity", "runs", "confusion"},
-    "sensitivity": {"statistics", "confusion", "study"},
-    "claims": {"statistics", "confusion", "study", "sensitivity"},
-    "figures": {"statistics", "confusion", "study", "sensitivity"},
-    "report": {
-        "errors",
-        "confusion",
-        "runs",
-        "data",
-        "statistics",
-        "study",
-        "sensitivity",
-        "claims",
-        "figures",
-    },
-}
-
-#: Modules that may take a whole configuration apart.
-UNPACK_THE_CONFIG = {"config", "identity", "preparation", "training", "stacked", "report", "sweep"}
 
 
 def module_name(path: Path) -> str:
@@ -139,12 +74,13 @@ def module_name(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__") or "class_sensitivity"
 
 
-FILES = {
-    module_name(path): path
-    for path in [*sorted(SOURCE.rglob("*.py")), ROOT / "train.py", ROOT / "analyze.py"]
-    if path.is_file()
-}
+FILES = {module_name(path): path for path in [*sorted(SOURCE.rglob("*.py")), ROOT / "train.py", ROOT / "analyze.py"]}
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+
+
+def room_of(module: str) -> str:
+    """`data` of `data.sources`; a command is a room of its own."""
+    return module if module.endswith(".py") else module.split(".", maxsplit=1)[0]
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -163,10 +99,20 @@ def lies_in(module: str, rooms: tuple[str, ...]) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
-def rooms_known(tree: ast.AST) -> set[str]:
-    inside = [name.split(".") for name in imports(tree) if name.startswith("class_sensitivity.")]
-    # `from class_sensitivity import __version__` names no room.
-    return {parts[1] for parts in inside if not parts[1].startswith("__")}
+def modules_known(module: str) -> set[str]:
+    """The modules of this repository that a module imports."""
+    names = {name.removeprefix("class_sensitivity.") for name in imports(TREES[module])}
+    # A package that holds the module is no module that it knows.
+    return {name for name in names & set(FILES) if name != module and not module.startswith(f"{name}.")}
+
+
+def reached_from(rooms: tuple[str, ...]) -> set[str]:
+    """The modules that are imported by those of some rooms, or by what they import."""
+    reached, new = set(), {module for module in FILES if room_of(module) in rooms}
+    while new:
+        reached |= new
+        new = {known for module in new for known in modules_known(module)} - reached
+    return reached
 
 
 @pytest.mark.parametrize("module", FILES)
@@ -179,36 +125,43 @@ def test_a_third_party_package_is_known_to_its_rooms_alone(module):
         assert lies_in(module, KNOWN_TO[package]), f"{module} must not know {package}"
 
 
-@pytest.mark.parametrize(
-    "module", [name for name in FILES if name not in ("class_sensitivity", "train.py", "analyze.py")]
-)
-def test_a_room_knows_only_the_rooms_below_it(module):
-    room = module.split(".")[0]
-    if room == "hydra_plugins":
-        assert rooms_known(TREES[module]) <= {"errors", "config", "threads", "lease", "sweep", "stacked"}
+@pytest.mark.parametrize("module", [name for name in FILES if name != "class_sensitivity"])
+def test_a_room_knows_only_the_rooms_that_it_may(module):
+    room = room_of(module)
+    known = {room_of(other) for other in modules_known(module)} - {room, "class_sensitivity"}
+    if room in FOUNDATION:
+        assert known <= set(FOUNDATION[: FOUNDATION.index(room)])
         return
     assert room in MAY_KNOW, f"{room} is a new room: say here which rooms it may know"
-    assert rooms_known(TREES[module]) - {room} <= MAY_KNOW[room]
+    assert known <= MAY_KNOW[room] | set(FOUNDATION)
+
+
+def test_training_and_analysis_do_not_know_each_other_and_both_stand_on_runs():
+    training, analysis = reached_from(("training", "models")), reached_from(("analysis", "figures", "report"))
+    assert not {module for module in training if room_of(module) in ("analysis", "report")}
+    assert not {module for module in analysis if room_of(module) in ("training", "models")}
+    assert {"runs.directory", "runs.identity", "runs.record"} <= training & analysis
+    assert not {module for module in reached_from(("runs",)) if room_of(module) not in (*FOUNDATION, "data", "runs")}
+
+
+def test_every_rule_is_about_something_that_exists():
+    rooms = {room_of(module) for module in FILES}
+    assert rooms == {*FOUNDATION, *MAY_KNOW, "class_sensitivity"}
+    for package, places in KNOWN_TO.items():
+        users = {module for module, tree in TREES.items() if package in {name.split(".")[0] for name in imports(tree)}}
+        assert not [place for place in places if not any(lies_in(user, (place,)) for user in users)], package
 
 
 def test_the_commands_are_one_call_into_the_package():
-    calls = {"train.py": {"training", "sweep"}, "analyze.py": {"report"}}
-    for command, rooms in calls.items():
-        if command in TREES:
-            assert rooms_known(TREES[command]) == {"config", "command_line"} | rooms
+    for command in ("train.py", "analyze.py"):
+        known = {room_of(module) for module in modules_known(command)}
+        assert known - {*FOUNDATION, "class_sensitivity"} == MAY_KNOW[command]
 
 
-def test_no_room_is_reached_from_itself():
-    known = {
-        name: {
-            other
-            for other in (imported.removeprefix("class_sensitivity.") for imported in imports(tree))
-            if other in FILES and other != name and not name.startswith(f"{other}.")
-        }
-        for name, tree in TREES.items()
-    }
+def test_no_module_is_reached_from_itself():
     # Raises CycleError, which names the circle.
-    assert len(list(TopologicalSorter(known).static_order())) == len(FILES)
+    order = TopologicalSorter({module: modules_known(module) for module in FILES}).static_order()
+    assert len(list(order)) == len(FILES)
 
 
 @pytest.mark.parametrize("module", FILES)
@@ -228,13 +181,25 @@ def test_no_module_is_a_drawer_for_what_has_no_room():
 
 
 @pytest.mark.parametrize("module", FILES)
-def test_only_a_few_modules_take_a_configuration_apart(module):
+def test_a_configuration_is_taken_apart_at_the_door_alone(module):
     taken_apart = [
         node.lineno
         for node in ast.walk(TREES[module])
-        if isinstance(node, ast.Subscript) and getattr(node.value, "id", None) in ("config", "cfg")
+        if isinstance(node, ast.Subscript) and getattr(node.value, "id", None) in ("config", "cfg", "settings")
     ]
-    assert not taken_apart or module.split(".")[0] in UNPACK_THE_CONFIG | {"hydra_plugins"}
+    assert not taken_apart or room_of(module) in ("config", "hydra_plugins")
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if name != "runs.condition"])
+def test_the_name_of_a_condition_is_made_in_one_place(module):
+    texts = [node.value for node in ast.walk(TREES[module]) if isinstance(node, ast.Constant)]
+    starts = ("reduction-0", *(f"noise-{kind}-" for kind in NOISE_KINDS))
+    made = [
+        text
+        for text in texts
+        if isinstance(text, str) and (text in ("noise-", "reduction-") or text.startswith(starts))
+    ]
+    assert not made
 
 
 def test_starting_a_command_loads_nothing_heavy():
@@ -246,25 +211,16 @@ for name in sys.argv[2].split(","):
 loaded = {name.split(".")[0] for name in sys.modules}
 print(*sorted(loaded & set(sys.argv[1].split(","))))
 """
+    training = "torch,torchvision,pytorch_lightning,sklearn"
     heavy = {
-        "torch,torchvision,pytorch_lightning,sklearn,hydra,matplotlib,pandas": [
-            "seeding",
-            "confusion",
-            "stress",
-            "identity",
-            "runs",
-            "lease",
-            "sweep",
-            "threads",
-        ],
-        "torch,torchvision,pytorch_lightning,sklearn,hydra": [
-            room for room in ("statistics", "study", "sensitivity", "claims", "figures", "report") if room in FILES
-        ],
-        "torch,torchvision,pytorch_lightning,sklearn,matplotlib": ["config", "command_line"],
+        f"{training},hydra,matplotlib,pandas": (*FOUNDATION, "runs", "sweep", "data.sources", "data.arrays"),
+        f"{training},hydra": ("analysis", "figures", "report"),
+        f"{training},matplotlib": ("config", "command_line"),
     }
     for packages, rooms in heavy.items():
+        modules = [module for module in FILES if lies_in(module, rooms)]
         done = subprocess.run(
-            [sys.executable, "-c", script, packages, ",".join(rooms)], capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", script, packages, ",".join(modules)], capture_output=True, text=True, timeout=120
         )
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", ""), rooms
 
@@ -298,13 +254,12 @@ def test_what_a_file_under_conf_says_is_in_effect(group, name):
     assert {key: OmegaConf.select(composed, key) for key in said} == said
 
 
-def run_once(config: dict) -> None:
-    from class_sensitivity.runs import read
-    from class_sensitivity.training import train_job
+def train_once(run: Run) -> None:
+    from class_sensitivity.training.run import train_job
 
-    record = read(train_job(config))
+    record = read_record(train_job(run))
     assert record.steps >= 1
-    assert record.metrics["accuracy"] >= 0
+    assert record.metrics.accuracy >= 0
 
 
 def needs_data(name: str) -> object:
@@ -312,25 +267,25 @@ def needs_data(name: str) -> object:
 
 
 @pytest.mark.parametrize("name", [needs_data(name) for name in names_in("data")])
-def test_every_data_set_can_be_trained_on(make_config, request, name):
-    own = ["reduction.frac=0.5"]
+def test_every_data_set_can_be_trained_on(make_run, request, name):
+    words = ["reduction.frac=0.5"]
     if name.startswith("cifar"):
-        own = ["reduction.frac=0.99", f"data.dir={request.getfixturevalue('cifar10_dir')}", "data.download=false"]
-    run_once(make_config(f"data={name}", "training.epochs=1", "training.test_every_epoch=false", *own))
+        words = ["reduction.frac=0.99", f"data.dir={request.getfixturevalue('cifar10_dir')}", "data.download=false"]
+    train_once(make_run(f"data={name}", "training.epochs=1", "training.test_every_epoch=false", *words))
 
 
 @pytest.mark.parametrize("name", names_in("model"))
-def test_every_model_can_be_trained(make_config, name):
-    run_once(make_config(f"model={name}", "training.epochs=1", "reduction.frac=0.5"))
+def test_every_model_can_be_trained(make_run, name):
+    train_once(make_run(f"model={name}", "training.epochs=1", "reduction.frac=0.5"))
 
 
-@pytest.mark.parametrize("name", names_in("study"))
-def test_every_study_can_be_run(command, name):
-    # On the digits and with one seed: what varies is the study's, how large it is is not.
-    small = ("data=digits", "training.epochs=1", "training.batch_size=128", "training.threads=1", "seed=1")
-    done = command("-m", f"study={name}", *small)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names_in("experiment"))
+def test_every_experiment_can_be_run(forked, name):
+    # On the digits and with one seed: what varies is the experiment's, how large it is is not.
+    done = forked("-m", f"experiment={name}", *SMALL, "seed=1")
     assert (done.rc, done.stderr) == (0, "")
-    grid = OmegaConf.load(ROOT / "conf" / "study" / f"{name}.yaml").hydra.sweeper.params
+    grid = OmegaConf.load(ROOT / "conf" / "experiment" / f"{name}.yaml").hydra.sweeper.params
     assert len(done.results()) == math.prod(
         len(str(values).split(",")) for key, values in grid.items() if key != "seed"
     )
