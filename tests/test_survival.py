@@ -1,25 +1,24 @@
 """Sweeps that are killed, starved of space, shut out, interrupted or started twice end as if nothing had happened."""
 
-import contextlib
-import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from conftest import ROOT, Finished
+from support.commands import Finished, ForkedCommand
+from support.disks import fill, remount, small_disk
+from support.same_bits import assert_same_runs
 
-from class_sensitivity import runs
+from class_sensitivity.runs.directory import find_run_directories, is_complete, read_failure
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, sends signals and mounts a tmpfs")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks, sends signals and mounts a tmpfs"),
+]
 
 #: A run that takes a moment and still has checkpoints to go on from.
 SMALL = ("data=digits", "training.epochs=3", "training.batch_size=128", "training.threads=1", "reduction.frac=0.5")
@@ -29,105 +28,22 @@ GRID = ("-m", *SMALL, "noise.frac=0,0.2", "seed=1,2")
 LASTING = {"arrays.npz", "result.json"}
 
 
-class Server:
-    """Starts commands through `fork_server.py`."""
-
-    def __init__(self) -> None:
-        self.environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "fork_server.py")],
-            env=self.environment | {"OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.unfinished: set[int] = set()
-
-    def ask(self, **request: Any) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def close(self) -> None:
-        for pid in self.unfinished:
-            os.kill(pid, signal.SIGKILL)
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(60)
-        self.process.stdout.close()
-
-
-class Command:
-    """`python train.py ...` as a user would type it, in a process that the server forks.
-
-    Args:
-        server: The server.
-        runs: Where the runs go.
-        scratch: Where its output goes.
-    """
-
-    def __init__(self, server: Server, runs: Path, scratch: Path) -> None:
-        self.server, self.runs, self.scratch = server, runs, scratch
-        self.log = scratch / "log"
-        self.log.touch()
-        self.outputs: dict[int, Path] = {}
-
-    def start(self, *arguments: str, die_at: int = 0) -> int:
-        """Starts it and does not wait; returns its process."""
-        output = self.scratch / f"output-{len(self.outputs)}"
-        pid = self.server.ask(
-            arguments=[*arguments, f"runs={self.runs}"],
-            stdout=f"{output}.out",
-            stderr=f"{output}.err",
-            environment=self.server.environment,
-            folder=str(self.runs),
-            die_at=die_at,
-            log=str(self.log),
-        )
-        self.server.unfinished.add(pid)
-        self.outputs[pid] = output
-        return pid
-
-    def finish(self, pid: int) -> Finished:
-        """Waits for it."""
-        rc = self.server.ask(wait=pid)
-        self.server.unfinished.discard(pid)
-        stdout, stderr = (Path(f"{self.outputs[pid]}.{end}").read_text() for end in ("out", "err"))
-        return Finished(rc, stdout, stderr, self.runs)
-
-    def __call__(self, *arguments: str, **options: Any) -> Finished:
-        return self.finish(self.start(*arguments, **options))
-
-    def done(self) -> Counter[str]:
-        """How often each run was completed, by its directory below that of the runs."""
-        words = [line.split(maxsplit=1) for line in self.log.read_text().splitlines()]
-        return Counter(str(Path(path).relative_to(self.runs)) for pid, path in words if pid != "operations")
+Make = Callable[..., ForkedCommand]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
+def make_command(fork_server, tmp_path_factory) -> Make:
+    """Makes commands with a directory of runs of their own, unless it is given."""
 
-
-Make = Callable[..., Command]
-
-
-@pytest.fixture(scope="module")
-def make_command(server, tmp_path_factory) -> Make:
-    def make(runs: Path | None = None) -> Command:
+    def make(runs: Path | None = None) -> ForkedCommand:
         scratch = tmp_path_factory.mktemp("command")
-        return Command(server, runs or scratch / "runs", scratch)
+        return ForkedCommand(fork_server, runs or scratch / "runs", scratch)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def whole(make_command) -> Command:
+def whole(make_command) -> ForkedCommand:
     """The sweep that nothing happened to."""
     command = make_command()
     done = command(*GRID)
@@ -137,25 +53,15 @@ def whole(make_command) -> Command:
 
 
 def times(root: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in root.rglob("result.json") if runs.is_complete(path.parent)}
+    return {path: path.stat().st_mtime_ns for path in root.rglob("result.json") if is_complete(path.parent)}
 
 
 def assert_as_if_nothing_happened(root: Path, whole: Path, *, all_of_it: bool = True) -> None:
     """The same runs, equal to the last bit in all that is computed, and nothing lying about."""
-    found = {path.relative_to(root): path for path in runs.find(root)}
-    if all_of_it:
-        assert set(found) == {path.relative_to(whole) for path in runs.find(whole)}
-    for name, directory in found.items():
-        one, other = runs.read(directory), runs.read(whole / name)
-        assert one.confusion == other.confusion
-        assert one.metrics == other.metrics
-        assert (one.train_size, one.steps, one.noise) == (other.train_size, other.steps, other.noise)
-        assert one.arrays.keys() == other.arrays.keys()
-        for key, array in one.arrays.items():
-            np.testing.assert_array_equal(array, other.arrays[key])
+    assert_same_runs(root, whole, all_of_them=all_of_it)
     left = {path for path in root.rglob("*") if path.is_file() and not path.name.startswith("events.out.")}
     assert {path.name for path in left} == LASTING
-    assert len(left) == 2 * len(found)
+    assert len(left) == 2 * len(list(find_run_directories(root)))
 
 
 def assert_sentences(done: Finished, *words: str) -> None:
@@ -172,7 +78,7 @@ def assert_sentences(done: Finished, *words: str) -> None:
 # Killed
 
 
-def complete_in_spite_of(command: Command, kill: Callable[[], Finished], most: int) -> int:
+def complete_in_spite_of(command: ForkedCommand, kill: Callable[[], Finished], most: int) -> int:
     """Kills the sweep again and again until it is complete; returns how often it took."""
     kills = 0
     while True:
@@ -218,7 +124,7 @@ def test_a_sweep_killed_at_any_time_ends_as_if_nothing_had_happened(make_command
 ONE = (*SMALL, "noise.frac=0.2", "seed=1")
 
 
-def test_a_run_killed_in_the_last_moments_of_its_record(make_command, whole):
+def test_a_run_killed_while_it_writes_its_record(make_command, whole):
     # Every operation from the last checkpoint on: the arrays, the result, the checkpoint's end, the marker's.
     counted = make_command()
     assert counted("-m", *ONE).rc == 0
@@ -245,25 +151,8 @@ def test_a_run_killed_in_the_last_moments_of_its_record(make_command, whole):
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Path]:
     """A disk of 16 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
-
-
-def remount(disk: Path, how: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{how}", disk], check=True)
-
-
-def fill(disk: Path, but: int) -> None:
-    """Leaves so many bytes free."""
-    free = os.statvfs(disk)
-    left = free.f_bavail * free.f_bsize - but
-    with (disk / "ballast").open("wb", buffering=0) as stream, contextlib.suppress(OSError):
-        stream.write(bytes(left))
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
 # Bytes that are free: for nothing, for the marker, for a start but no checkpoint, for some runs but not for all.
@@ -366,7 +255,7 @@ def test_a_failure_is_kept_until_the_run_is_done(make_command, whole):
     assert failed.stderr.splitlines()[-1] == (
         "error: 4 of 4 runs failed; the same command goes on with what is not complete."
     )
-    reasons = [runs.read_failure(path.parent) for path in command.runs.rglob("failed.json")]
+    reasons = [read_failure(path.parent) for path in command.runs.rglob("failed.json")]
     assert len(reasons) == 4
     assert all("training.accelerator=gpu" in reason for reason in reasons)
     table = failed.stdout[failed.stdout.index("failed run") :]
@@ -386,5 +275,5 @@ def test_a_run_that_diverges_has_failed(make_command):
     assert "1 of 2 runs failed" in done.stderr
     assert len(done.results()) == 1
     (failure,) = command.runs.rglob("failed.json")
-    assert "diverged" in runs.read_failure(failure.parent)
+    assert "diverged" in read_failure(failure.parent)
     assert [path.name for path in failure.parent.iterdir() if not path.name.startswith("events.")] == ["failed.json"]
