@@ -2,28 +2,31 @@
 
 import os
 import random
+import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from test_training import InterruptAt, Interrupted, assert_same_result, directory_of, trained
+import pytorch_lightning as pl
+from support.commands import analyze
+from support.records import at
+from support.same_bits import assert_same_result
+from support.training import trained
 
-from class_sensitivity import runs, study
+from class_sensitivity.analysis.study import load_runs
 from class_sensitivity.errors import UserError
-from class_sensitivity.identity import identity
-from class_sensitivity.runs import RunRecord
-from class_sensitivity.sweep import State, look
-from class_sensitivity.training import train_job
+from class_sensitivity.runs.directory import is_complete, read_record, write_record
+from class_sensitivity.runs.record import RunRecord
+from class_sensitivity.runs.run import Run
+from class_sensitivity.runs.status import State, read_status
+from class_sensitivity.settings import TrainSettings
+from class_sensitivity.training.run import train_job
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="makes links")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="makes links")]
 
 DAMAGED = 300
 TRAINED_AGAIN = 40
@@ -114,42 +117,46 @@ class Tree:
     """Run directories, most of them damaged."""
 
     root: Path
+    settings: TrainSettings
     record: RunRecord
     damage: dict[Path, Damage]
     whole: list[Path]
 
-    def config(self, directory: Path) -> dict[str, Any]:
-        config = deepcopy(self.record.config)
-        return config | {"runs": str(self.root), "seed": int(directory.name.removeprefix("seed-"))}
+    def run(self, directory: Path) -> Run:
+        """The run that belongs into one of the damaged directories."""
+        return at(self.settings, self.root, seed=int(directory.name.removeprefix("seed-")))
 
 
-def store(root: Path, record: RunRecord, seed: int, noise: float = 0.0) -> Path:
+def store(run: Run, record: RunRecord) -> Path:
     """Writes a genuine record as that of another run; its arrays are like no other's."""
-    config = deepcopy(record.config) | {"seed": seed, "runs": str(root)}
-    config["noise"]["frac"] = noise
-    arrays = record.arrays | {"test_probabilities": record.arrays["test_probabilities"] / np.float16(1 + seed / 999)}
-    own = replace(record, config=config, identity=identity(config), arrays=arrays)
-    directory = directory_of(config)
-    directory.mkdir(parents=True)
-    runs.write(own, directory)
-    return directory
-
-
-@pytest.fixture
-def tree(genuine, tmp_path, monkeypatch) -> Tree:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    root, rng = tmp_path / "runs", random.Random(300)
-    whole = [store(root, genuine, seed, noise) for seed in WHOLE for noise in (0.0, 0.2)]
-    damaged = [store(root, genuine, seed) for seed in range(1, DAMAGED + 1)]
-    damage = {directory: KINDS[number % len(KINDS)] for number, directory in enumerate(damaged)}
-    for directory, kind in damage.items():
-        kind(rng, directory, rng.choice(whole))
-    return Tree(root, genuine, damage, whole)
+    scaled = record.arrays["test_probabilities"] / np.float16(1 + run.identity.seed / 999)
+    arrays = {**record.arrays, "test_probabilities": scaled}
+    run.directory.mkdir(parents=True)
+    own = replace(record, config=asdict(run.settings), identity=run.identity, arrays=arrays)
+    write_record(own, run.directory)
+    return run.directory
 
 
 @pytest.fixture(scope="module")
-def genuine(compose_config, tmp_path_factory) -> RunRecord:
-    return trained(compose_config("training.epochs=1", f"runs={tmp_path_factory.mktemp('genuine')}"))
+def settings(compose_settings) -> TrainSettings:
+    return compose_settings("training.epochs=1")
+
+
+@pytest.fixture(scope="module")
+def genuine(settings, tmp_path_factory) -> RunRecord:
+    return trained(at(settings, tmp_path_factory.mktemp("genuine")))
+
+
+@pytest.fixture
+def tree(settings, genuine, tmp_path, monkeypatch) -> Tree:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    root, rng = tmp_path / "runs", random.Random(300)
+    whole = [store(at(settings, root, seed=s, noise__frac=frac), genuine) for s in WHOLE for frac in (0.0, 0.2)]
+    damaged = [store(at(settings, root, seed=seed), genuine) for seed in range(1, DAMAGED + 1)]
+    damage = {directory: KINDS[number % len(KINDS)] for number, directory in enumerate(damaged)}
+    for directory, kind in damage.items():
+        kind(rng, directory, rng.choice(whole))
+    return Tree(root, settings, genuine, damage, whole)
 
 
 def contents(paths: list[Path]) -> dict[Path, bytes]:
@@ -158,21 +165,21 @@ def contents(paths: list[Path]) -> dict[Path, bytes]:
 
 def harmless(tree: Tree, directory: Path) -> bool:
     """Whether what the damage left says the same: 1e-05 may turn into 1E-05."""
-    if tree.damage[directory] is not flip or not runs.is_complete(directory):
+    if tree.damage[directory] is not flip or not is_complete(directory):
         return False
-    read = runs.read(directory)
-    return replace(read, config={}, identity={}) == replace(tree.record, config={}, identity={})
+    return replace(read_record(directory), config={}, identity=tree.record.identity) == replace(tree.record, config={})
 
 
 def test_no_damaged_run_is_counted_and_each_is_named(tree):
     before = contents(tree.whole)
-    (found,), problems = study.load(tree.root)
+    loaded = load_runs(tree.root)
+    (study,) = loaded
     fine = {path for path in tree.damage if harmless(tree, path)}
     assert len(fine) <= 2
-    counted = sum(len(found.common_seeds(condition.name)) for condition in found.conditions)
+    counted = sum(len(study.common_seeds(condition)) for condition in study.conditions)
     assert counted == len(tree.whole) + len(fine)
-    named = {problem.path: problem.reason for problem in problems}
-    assert len(problems) == len(tree.damage) - len(fine) == len(named)
+    named = {left_out.path: left_out.reason for left_out in loaded.left_out}
+    assert len(loaded.left_out) == len(tree.damage) - len(fine) == len(named)
     # Of a run and a link to it one is counted, and the other is the one that is named.
     once = {path for path, kind in tree.damage.items() if kind is link_other}
     assert set(tree.damage) - fine - once <= set(named)
@@ -183,24 +190,17 @@ def test_no_damaged_run_is_counted_and_each_is_named(tree):
 
 
 def test_the_report_on_damaged_runs_is_made(tree, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "analyze.py", f"runs={tree.root}", f"out={tmp_path / 'report'}", "resamples=100"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = analyze(f"runs={tree.root}", f"out={tmp_path / 'report'}", "resamples=100")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    page = (tmp_path / "report" / "index.html").read_text()
-    broken = [path for path, kind in tree.damage.items() if kind is not link_other and not harmless(tree, path)]
-    summary = (tmp_path / "report" / "summary.md").read_text()
-    assert all(f"{path.name}" in page + summary for path in broken)
+    page, summary = ((tmp_path / "report" / name).read_text() for name in ("index.html", "summary.md"))
+    broken = {path for path, kind in tree.damage.items() if kind is not link_other and not harmless(tree, path)}
+    assert {path.name for path in broken} <= set(re.findall(r"seed-\d+", page + summary))
 
 
-def test_a_look_never_takes_a_damaged_run_for_a_complete_one(tree):
+def test_the_status_of_a_damaged_run_is_never_complete(tree):
     states = {
-        path: look(path).state
+        path: read_status(path).state
         for path, kind in tree.damage.items()
         if kind is not link_other and not harmless(tree, path)
     }
@@ -209,38 +209,48 @@ def test_a_look_never_takes_a_damaged_run_for_a_complete_one(tree):
     unfinished = {place_file: {State.FAILED}, link_nowhere: odd, litter: {State.FAILED}}
     for path, state in states.items():
         assert state in unfinished.get(tree.damage[path], bad), tree.damage[path].__name__
-    assert {look(path).state for path in tree.whole} == {State.COMPLETE}
+    assert {read_status(path).state for path in tree.whole} == {State.COMPLETE}
 
 
 def test_training_on_damaged_places_mends_or_refuses_and_harms_nobody(tree):
     before = contents(tree.whole)
     rest = list(tree.damage)[TRAINED_AGAIN:]
-    seen = {path: look(path) for path in rest}
+    seen = {path: read_status(path) for path in rest}
     refused = set()
     for directory in list(tree.damage)[:TRAINED_AGAIN]:
         try:
-            assert train_job(tree.config(directory), alone=False) == directory
+            assert train_job(tree.run(directory), show_progress=False) == directory
         except UserError as error:
             if str(directory) not in str(error):
                 raise
             refused.add(tree.damage[directory])
         else:
-            assert runs.is_complete(directory)
+            assert is_complete(directory)
             left = {path.name for path in directory.iterdir() if not path.name.startswith("events.")}
             assert left == {"result.json", "arrays.npz"}
     # Whatever stands in the place of the directory itself is the user's to remove.
     assert refused == {place_file, link_nowhere, link_other}
     assert contents(tree.whole) == before
-    assert {path: look(path) for path in rest} == seen
+    assert {path: read_status(path) for path in rest} == seen
 
 
-def test_a_damaged_checkpoint_never_changes_a_result(compose_config, tmp_path):
-    config = compose_config("reduction.frac=0.5", "noise.frac=0.2", f"runs={tmp_path / 'whole'}")
-    whole = trained(config)
-    config = compose_config("reduction.frac=0.5", "noise.frac=0.2", f"runs={tmp_path / 'runs'}")
-    directory = directory_of(config)
+class Interrupted(Exception):
+    """Stands for whatever ends a process early."""
+
+
+class InterruptSecondEpoch(pl.Callback):
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            raise Interrupted
+
+
+def test_a_damaged_checkpoint_never_changes_a_result(compose_settings, tmp_path):
+    settings = compose_settings("reduction.frac=0.5", "noise.frac=0.2")
+    whole, run = trained(at(settings, tmp_path / "whole")), at(settings, tmp_path / "runs")
+    directory = run.directory
     with pytest.raises(Interrupted):
-        trained(config, InterruptAt("on_train_epoch_start", lambda trainer: trainer.current_epoch == 1))
+        trained(run, InterruptSecondEpoch())
+    assert (directory / "last.ckpt").exists()
     unfinished = tmp_path / "unfinished"
     directory.rename(unfinished)
     rng = random.Random(12)
@@ -256,4 +266,4 @@ def test_a_damaged_checkpoint_never_changes_a_result(compose_config, tmp_path):
         else:
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         checkpoint.write_bytes(content)
-        assert_same_result(trained(config), whole)
+        assert_same_result(trained(run), whole)
