@@ -9,11 +9,12 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import ROOT, Command
+from support.commands import ROOT, Command
+from support.same_bits import assert_same_runs
 
-from class_sensitivity import lease
+from class_sensitivity.runs import lease
+from class_sensitivity.runs.directory import read_record
 
 #: Launchers and the plugins behind them.
 PLUGINS = {
@@ -27,7 +28,7 @@ PLUGINS = {
 RECIPE = ("-m", "data=digits", "training.epochs=5", "training.batch_size=32")
 GRID = (*RECIPE, "training.threads=1", "noise.frac=0,0.2", "seed=0,1,2")
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="sends signals")]
 
 
 def installed(launcher: str) -> bool:
@@ -60,18 +61,11 @@ def reference(tmp_path_factory) -> Path:
 
 
 def assert_same_bits(runs: Path, reference: Path, number: int) -> None:
-    results = sorted(runs.rglob("result.json"))
+    results = list(runs.rglob("result.json"))
     assert len(results) == number
+    assert_same_runs(runs, reference, all_of_them=False)
     for result in results:
-        twin = reference / result.relative_to(runs)
-        own, other = (json.loads(path.read_text()) for path in (result, twin))
-        assert own["environment"]["threads"] == other["environment"]["threads"] == 1
-        assert own["confusion"] == other["confusion"]
-        assert own["metrics"] == other["metrics"]
-        with np.load(result.with_name("arrays.npz")) as mine, np.load(twin.with_name("arrays.npz")) as others:
-            assert set(mine) == set(others)
-            for name in mine:
-                np.testing.assert_array_equal(mine[name], others[name], strict=True)
+        assert read_record(result.parent, arrays=()).environment.threads == 1
 
 
 def caught(runs: Path, process: subprocess.Popen[str]) -> tuple[Path, int]:
@@ -79,9 +73,9 @@ def caught(runs: Path, process: subprocess.Popen[str]) -> tuple[Path, int]:
     deadline = time.monotonic() + 300
     while True:
         for checkpoint in runs.rglob("last.ckpt"):
-            holder = lease.holder(checkpoint.parent)
-            if holder is not None and holder.alive:
-                return checkpoint.parent, holder.pid
+            owner = lease.owner(checkpoint.parent)
+            if owner is not None and owner.alive:
+                return checkpoint.parent, owner.pid
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "nothing trained in five minutes"
         time.sleep(0.01)
