@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, field, fields, is_dataclass, make_dataclass
@@ -28,6 +29,8 @@ def register() -> None:
     """Makes known to Hydra what `conf/` builds on: the schemas, and how many runs and threads fill the machine."""
     ConfigStore.instance().store(name="train_schema", node=_schema(TrainSettings))
     ConfigStore.instance().store(name="analyze_schema", node=_schema(AnalyzeSettings))
+    # The presets in conf/hydra/launcher/ bear the names of the launchers they set up, which Hydra takes for schemas.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
     OmegaConf.register_new_resolver("parallel_runs", parallel_runs, replace=True)
     OmegaConf.register_new_resolver("threads", lambda asked: asked or default_threads(), replace=True)
 

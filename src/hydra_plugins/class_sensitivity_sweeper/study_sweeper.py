@@ -32,8 +32,8 @@ _KILLED_S = 5.0
 #: How long a network file system may take to show what another machine wrote.
 _VISIBLE_S = 75.0
 
-# Our presets bear the names of the launchers they set up, and Hydra takes that for a schema of the same name. Here,
-# because the processes of a launcher import this module before they compose anything.
+# As config.register, for the processes of a launcher: they import this module before they compose anything. In the
+# process of the command it has no effect, because Hydra takes back what the import of a plugin does to warnings.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
 
 #: Presets in conf/hydra/launcher/ and the packages behind them.
