@@ -207,10 +207,10 @@ def test_the_content_of_a_data_set_decides_which_run_it_is(command, tmp_path):
     )
     one, other, twin = (write_images(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 2), ("c", 1)))
 
-    def ask(where: Path | str, *words: str) -> str:
+    def ask(where: Path | str, *words: str, sweep: bool = False) -> str:
+        options = (*(["-m"] if sweep else []), "--config-dir", str(folder / "conf"))
         small = ("training.batch_size=8", "training.epochs=1", "training.threads=1")
-        own = ("--config-dir", str(folder / "conf"), "data=mine", f"data.dir={where}", *small)
-        done = command(*words, *own, PYTHONPATH=str(folder))
+        done = command(*options, "data=mine", f"data.dir={where}", *small, *words, PYTHONPATH=str(folder))
         assert (done.rc, done.stderr) == (0, "")
         return done.stdout.splitlines()[-1]
 
@@ -225,8 +225,8 @@ def test_the_content_of_a_data_set_decides_which_run_it_is(command, tmp_path):
         "options": {"shift": 0},
     }
     # Of three folders under one name two have the same content, and another setting is another content.
-    assert ask(f"{one},{twin},{other}", "-m", "status=true") == "2 runs: 1 complete, 1 missing"
-    assert ask(one, "-m", "data.shift=0,1", "status=true") == "2 runs: 1 complete, 1 missing"
+    assert ask(f"{one},{twin},{other}", "status=true", sweep=True) == "2 runs: 1 complete, 1 missing"
+    assert ask(one, "data.shift=0,1", "status=true", sweep=True) == "2 runs: 1 complete, 1 missing"
     write_images(one, seed=2)
-    assert ask(f"{one},{twin},{other}", "-m", "status=true") == "2 runs: 1 complete, 1 missing"
+    assert ask(f"{one},{twin},{other}", "status=true", sweep=True) == "2 runs: 1 complete, 1 missing"
     assert ask(one, "status=true") == "1 runs: 1 missing"
