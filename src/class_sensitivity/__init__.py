@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from class_sensitivity.analysis.sensitivity import RelativeMatrix, Results, analyse, contrast, relative_matrix
-    from class_sensitivity.analysis.statistics import Estimate
+    from class_sensitivity.analysis.contrasts import cell_contrasts, class_contrasts, pair_contrasts
+    from class_sensitivity.analysis.estimate import Estimate
+    from class_sensitivity.analysis.sensitivity import RelativeMatrix, Results, analyse, relative_matrix
     from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
     from class_sensitivity.runs.condition import BASELINE, Condition
 
@@ -31,8 +32,10 @@ _MODULES = {
     "Results": "analysis.sensitivity",
     "RelativeMatrix": "analysis.sensitivity",
     "relative_matrix": "analysis.sensitivity",
-    "contrast": "analysis.sensitivity",
-    "Estimate": "analysis.statistics",
+    "class_contrasts": "analysis.contrasts",
+    "cell_contrasts": "analysis.contrasts",
+    "pair_contrasts": "analysis.contrasts",
+    "Estimate": "analysis.estimate",
 }
 
 __all__ = [
@@ -45,8 +48,10 @@ __all__ = [
     "Study",
     "__version__",
     "analyse",
-    "contrast",
+    "cell_contrasts",
+    "class_contrasts",
     "load_runs",
+    "pair_contrasts",
     "relative_matrix",
 ]
 

@@ -15,13 +15,29 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis import statistics
+from class_sensitivity.analysis.contrasts import (
+    accuracy_contrast,
+    cell_contrasts,
+    class_contrasts,
+    pair_contrasts,
+    shared_seeds,
+)
+from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.notebook import titled_table
-from class_sensitivity.analysis.statistics import NO_KNEE, Estimate, Knee
+from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
+from class_sensitivity.analysis.statistics import NO_KNEE, Knee
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import asymmetry
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 Floats = NDArray[np.float64]
+
+#: A cell is judged if it holds at least so many images in the mean of condition and baseline: in emptier ones marks
+#: are false too often (docs/statistics.md).
+MIN_MEAN_COUNT = 5.0
+
+#: Most classes for which omnibus tests over pairs are made: their covariance grows with the fourth power of K.
+MAX_OMNIBUS_CLASSES = 30
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,7 +49,8 @@ class RelativeMatrix:
         other: What is taken from it.
         class_names: The K names.
         cells: Estimates of shape (K, K), [true, predicted].
-        marked: (K, K) cells that differ from 0 at a false discovery rate of alpha over all cells.
+        judged: (K, K) cells that hold enough images for a mark to mean anything (`MIN_MEAN_COUNT`).
+        marked: (K, K) judged cells that differ from 0 at a false discovery rate of alpha over all judged cells.
         seeds: The seeds that were paired.
     """
 
@@ -41,6 +58,7 @@ class RelativeMatrix:
     other: Condition
     class_names: tuple[str, ...]
     cells: Estimate
+    judged: NDArray[np.bool_]
     marked: NDArray[np.bool_]
     seeds: tuple[int, ...]
 
@@ -76,6 +94,10 @@ class Curve:
         levels: (L,) the share touched or removed.
         seeds: Seeds that are complete at every level; slope, ranks and knees rest on these.
         slope: Estimates of shape (K,): change of recall per unit of stress, least squares.
+        slope_gaps: Estimates of shape (K, K), [steeper, flatter]: points that one class loses more than another per 10
+            points of stress; NaN on the diagonal.
+        slopes_differ: Whether the classes differ in slope at all; None with fewer than two seeds.
+        not_straight: Whether any class's curve leaves its line; None with fewer than two seeds or three levels.
         ranks: (K, K), [class, rank]: probability that a class falls most (rank 0), second most, ...
             by its slope; None with fewer than two seeds.
         knees: The bend of each class's recall curve.
@@ -86,6 +108,9 @@ class Curve:
     levels: Floats
     seeds: tuple[int, ...]
     slope: Estimate
+    slope_gaps: Estimate
+    slopes_differ: OmnibusTest | None
+    not_straight: OmnibusTest | None
     ranks: Floats | None
     knees: tuple[Knee, ...]
 
@@ -113,12 +138,19 @@ class Direction:
         difference: Estimates of shape (P,): C[i, j] - C[j, i].
         marked: (P,) pairs whose difference is not 0 at a false discovery rate of alpha.
         asymmetry: Overall measure in [0, 1] of the summed counts (`confusion.asymmetry`).
+        asymmetry_by_chance: What it would be about if no pair had a direction: differences are never exactly 0.
+        symmetry_new_images: Whether any pair has a direction, asked of new images.
+        symmetry_these_images: The same, asked of these test images alone; each None with fewer than two seeds or
+            more than `MAX_OMNIBUS_CLASSES` classes.
     """
 
     pairs: NDArray[np.int64]
     difference: Estimate
     marked: NDArray[np.bool_]
     asymmetry: float
+    asymmetry_by_chance: float
+    symmetry_new_images: OmnibusTest | None
+    symmetry_these_images: OmnibusTest | None
 
 
 @dataclass(frozen=True)
@@ -296,8 +328,8 @@ def _condition_result(study: Study, condition: Condition, alpha: float) -> Condi
     alone = {condition: 1.0}
     return ConditionResult(
         condition=condition,
-        recall=_share(contrast(study, alone, alpha=alpha)),
-        accuracy=_share(contrast(study, alone, alpha=alpha, overall=True)),
+        recall=class_contrasts(study, alone, alpha=alpha),
+        accuracy=accuracy_contrast(study, alone, alpha=alpha),
         direction=_direction(study, condition, alpha),
         versus_baseline=_versus_baseline(study, condition, alpha),
     )
@@ -308,108 +340,9 @@ def _versus_baseline(study: Study, condition: Condition, alpha: float) -> Versus
         return None
     fall = {BASELINE: 1.0, condition: -1.0}
     return VersusBaseline(
-        fall=contrast(study, fall, alpha=alpha),
-        accuracy_fall=contrast(study, fall, alpha=alpha, overall=True),
+        fall=class_contrasts(study, fall, alpha=alpha),
+        accuracy_fall=accuracy_contrast(study, fall, alpha=alpha),
         relative=relative_matrix(study, condition, alpha=alpha),
-    )
-
-
-def _shared_seeds(study: Study, conditions: Sequence[Condition]) -> list[int]:
-    """Seeds that are complete at all the conditions; a ValueError if there is none."""
-    seeds = study.common_seeds(*conditions)
-    if not seeds:
-        raise ValueError(f"no seed is complete at all of {', '.join(condition.name for condition in conditions)}")
-    return seeds
-
-
-def contrast(
-    study: Study, weights: Mapping[Condition, float], *, alpha: float = 0.05, overall: bool = False
-) -> Estimate:
-    """A weighted sum of the recalls of some conditions, paired by seed and by test image.
-
-    Args:
-        study: The runs.
-        weights: Condition -> weight; `{BASELINE: 1, condition: -1}` is a fall.
-        alpha: 1 - the interval's coverage.
-        overall: One estimate of accuracy instead of one recall a class.
-
-    Returns:
-        Estimates of shape (K,), or () if overall; NaN for a class without test images.
-
-    Raises:
-        ValueError: No seed is complete at all the conditions.
-
-    Examples:
-        >>> noisy = Condition(noise_kind="shuffle", noise_frac=0.2)
-        >>> preds = {(BASELINE, 1): [0, 0, 1, 1], (noisy, 1): [0, 1, 1, 1]}
-        >>> study = Study.of_preds([0, 0, 1, 1], preds, ("cat", "dog"))
-        >>> contrast(study, {BASELINE: 1, noisy: -1}).value
-        array([0.5, 0. ])
-    """
-    seeds = _shared_seeds(study, list(weights))
-    values = np.zeros((len(seeds), len(study.labels)))
-    for condition, weight in weights.items():
-        values += weight * (study.preds_of(condition, seeds) == study.labels)
-    if overall:
-        return statistics.estimate(values / len(study.labels), study.labels, alpha=alpha)
-    return _stack(
-        [
-            statistics.estimate(values[:, inside] / inside.sum(), alpha=alpha) if inside.any() else _unknown(len(seeds))
-            for inside in (study.labels == c for c in range(study.num_classes))
-        ]
-    )
-
-
-def _share(estimate: Estimate) -> Estimate:
-    """A share cannot leave [0, 1], whatever a t interval over few seeds says."""
-    return replace(estimate, low=np.clip(estimate.low, 0, 1), high=np.clip(estimate.high, 0, 1))
-
-
-def cell_contrast(
-    study: Study, weights: Mapping[tuple[Condition, int, int], float], *, alpha: float = 0.05
-) -> Estimate:
-    """A weighted sum of confusion counts, such as cat -> deer minus deer -> cat at the baseline.
-
-    Args:
-        study: The runs.
-        weights: (condition, true class, predicted class) -> weight.
-        alpha: 1 - the interval's coverage.
-
-    Returns:
-        One estimate, in test images times the weights' unit.
-
-    Raises:
-        ValueError: No seed is complete at all the conditions.
-
-    Examples:
-        >>> preds = {(BASELINE, 1): [0, 1, 1, 0], (BASELINE, 2): [1, 1, 1, 1]}
-        >>> study = Study.of_preds([0, 0, 1, 1], preds, ("cat", "dog"))
-        >>> cell_contrast(study, {(BASELINE, 0, 1): 1, (BASELINE, 1, 0): -1}).per_seed  # cat -> dog minus dog -> cat
-        array([0., 2.])
-    """
-    conditions = list(dict.fromkeys(condition for condition, _, _ in weights))
-    seeds = _shared_seeds(study, conditions)
-    involved = np.isin(study.labels, [true for _, true, _ in weights])
-    labels = study.labels[involved]
-    preds = {condition: study.preds_of(condition, seeds)[:, involved] for condition in conditions}
-    values = np.zeros((len(seeds), len(labels)))
-    for (condition, true, predicted), weight in weights.items():
-        values += weight * ((labels == true) & (preds[condition] == predicted))
-    return statistics.estimate(values, labels, alpha=alpha)
-
-
-def _unknown(seeds: int) -> Estimate:
-    nothing = np.full((), np.nan)
-    return Estimate(nothing, nothing, nothing, nothing, np.full(seeds, np.nan))
-
-
-def _stack(estimates: list[Estimate]) -> Estimate:
-    return Estimate(
-        value=np.stack([e.value for e in estimates]),
-        low=np.stack([e.low for e in estimates]),
-        high=np.stack([e.high for e in estimates]),
-        p=np.stack([e.p for e in estimates]),
-        per_seed=np.stack([e.per_seed for e in estimates], axis=1),
     )
 
 
@@ -434,19 +367,12 @@ def relative_matrix(
         array([[-1.,  1.],
                [ 0.,  0.]])
     """
-    seeds = _shared_seeds(study, [condition, other])
-    mine, theirs = study.preds_of(condition, seeds), study.preds_of(other, seeds)
-    classes = np.arange(study.num_classes)
-    rows = []
-    for c in classes:
-        inside = study.labels == c
-        # (S, images of the class, K): +1 where the condition predicts a class, -1 where the other does
-        change = (mine[:, inside, np.newaxis] == classes).astype(np.int8)
-        change -= theirs[:, inside, np.newaxis] == classes
-        rows.append(statistics.estimate(change, alpha=alpha))
-    cells = _stack(rows)
-    marked = statistics.benjamini_hochberg(cells.p, alpha)
-    return RelativeMatrix(condition, other, study.class_names, cells, marked, tuple(seeds))
+    seeds = shared_seeds(study, [condition, other])
+    cells = cell_contrasts(study, {condition: 1.0, other: -1.0}, alpha=alpha)
+    mean = (study.counts_of(condition, seeds) + study.counts_of(other, seeds)).mean(axis=0) / 2
+    judged = mean >= MIN_MEAN_COUNT
+    marked = statistics.benjamini_hochberg(np.where(judged, cells.p, np.nan), alpha)
+    return RelativeMatrix(condition, other, study.class_names, cells, judged, marked, tuple(seeds))
 
 
 def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random.Generator) -> Curve | None:
@@ -456,11 +382,12 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
     seeds = study.common_seeds(*conditions)
     levels = np.array([condition.level for condition in conditions])
     weights = dict(zip(conditions, statistics.slope_weights(levels), strict=True))
-    slope = contrast(study, weights, alpha=alpha)
+    slope = class_contrasts(study, weights, alpha=alpha)
     # (S, n, L) whether each image is right at each level, as a share of its class
     totals = np.bincount(study.labels, minlength=study.num_classes)[study.labels]
     right = np.stack([study.preds_of(condition, seeds) == study.labels for condition in conditions], axis=-1)
     shares = right / totals[:, np.newaxis]
+    size = _own_error(shares, study.labels, np.array(list(weights.values())), study.num_classes)
     knees = []
     seed_weights = statistics.seed_weights(len(seeds), resamples, rng)
     slopes = np.full((resamples, study.num_classes), np.nan)
@@ -470,14 +397,67 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
             knees.append(NO_KNEE)
             continue
         draws = statistics.resample(shares[:, inside], study.labels[inside], seed_weights, rng)
-        slopes[:, c] = draws @ np.array(list(weights.values()))
+        drawn = draws @ np.array(list(weights.values()))
+        # The bootstrap knows each class's own seeds; the interval of the slope has borrowed strength.
+        slopes[:, c] = slope.value[c] + (drawn - slope.value[c]) * slope.error[c] / size[c]
         curve = shares[:, inside].sum(axis=1).mean(axis=0)
         knees.append(statistics.knee(levels, curve, draws, alpha=alpha))
     # Ten curves give ten chances of a bend: a knee must stand out among the classes.
     bent = statistics.benjamini_hochberg(np.array([knee.p for knee in knees]), alpha)
     knees = [knee if stands else replace(NO_KNEE, p=knee.p) for knee, stands in zip(knees, bent, strict=True)]
     ranks = statistics.rank_probabilities(-slopes) if len(seeds) > 1 else None
-    return Curve(kind, tuple(conditions), levels, tuple(seeds), slope, ranks, tuple(knees))
+    return Curve(
+        kind=kind,
+        conditions=tuple(conditions),
+        levels=levels,
+        seeds=tuple(seeds),
+        slope=slope,
+        slope_gaps=_slope_gaps(study, weights, alpha),
+        slopes_differ=_slopes_differ(shares, study, np.array(list(weights.values()))),
+        not_straight=_not_straight(shares, study, levels),
+        ranks=ranks,
+        knees=tuple(knees),
+    )
+
+
+def _own_error(shares: Floats, labels: NDArray[np.int16], weights: Floats, num_classes: int) -> Floats:
+    """(K,) standard error of each class's slope by its own seeds, as the bootstrap draws it; 1 where there is none."""
+    errors = np.ones(num_classes)
+    for c in range(num_classes):
+        inside = labels == c
+        if len(shares) > 1 and inside.any():
+            errors[c] = float(statistics.estimate(shares[:, inside] @ weights).error)
+    return errors
+
+
+def _slope_gaps(study: Study, weights: Mapping[Condition, float], alpha: float) -> Estimate:
+    steeper = {condition: (weight, 0.0) for condition, weight in weights.items()}
+    flatter = {condition: (-weight, 0.0) for condition, weight in weights.items()}
+    return pair_contrasts(study, steeper, flatter, shares=True, alpha=alpha).scaled(LOSS_PER_SLOPE)
+
+
+def _slopes_differ(shares: Floats, study: Study, weights: Floats) -> OmnibusTest | None:
+    """Tests whether the slopes of the classes differ from their mean."""
+    classes = np.arange(study.num_classes)
+    if study.num_classes > MAX_OMNIBUS_CLASSES or (study.class_sizes == 0).any():
+        return None
+    # (S, n, K): an image's part of the slope of its own class
+    parts = (shares @ weights)[:, :, np.newaxis] * (study.labels[:, np.newaxis] == classes)
+    centred = parts - parts.mean(axis=2, keepdims=True)
+    return omnibus_test(centred, study.labels, most_seed_freedom=study.num_classes - 1)
+
+
+def _not_straight(shares: Floats, study: Study, levels: Floats) -> OmnibusTest | None:
+    """Tests whether any class's recall differs from its least-squares line over the levels."""
+    if study.num_classes > MAX_OMNIBUS_CLASSES or len(levels) < 3 or (study.class_sizes == 0).any():
+        return None
+    # Orthonormal contrasts that are 0 for every straight line: (L, L - 2)
+    line = np.stack([np.ones_like(levels), levels], axis=1)
+    rest = np.linalg.qr(np.hstack([line, np.eye(len(levels))]))[0][:, 2 : len(levels)]
+    own = study.labels[:, np.newaxis] == np.arange(study.num_classes)
+    parts = (shares @ rest)[:, :, np.newaxis, :] * own[:, :, np.newaxis]
+    seed_freedom = (study.num_classes - 1) * (len(levels) - 2)
+    return omnibus_test(parts.reshape(*parts.shape[:2], -1), study.labels, most_seed_freedom=seed_freedom)
 
 
 def _levels_with_common_seeds(study: Study, series: list[Condition]) -> list[Condition]:
@@ -498,18 +478,45 @@ def _levels_with_common_seeds(study: Study, series: list[Condition]) -> list[Con
 
 def _direction(study: Study, condition: Condition, alpha: float) -> Direction:
     seeds = study.common_seeds(condition)
-    preds = study.preds_of(condition, seeds)
     pairs = np.array(list(combinations(range(study.num_classes), 2)), np.int64)
-    estimates = []
-    for i, j in pairs:
-        inside = (study.labels == i) | (study.labels == j)
-        labels = study.labels[inside]
-        forth = (labels == i) & (preds[:, inside] == j)
-        back = (labels == j) & (preds[:, inside] == i)
-        estimates.append(statistics.estimate(forth.astype(np.int8) - back, labels, alpha=alpha))
-    difference = _stack(estimates)
-    marked = statistics.benjamini_hochberg(difference.p, alpha)
-    return Direction(pairs, difference, marked, asymmetry(study.counts_of(condition, seeds).sum(axis=0)))
+    forth_minus_back = pair_contrasts(study, {condition: (0.0, 1.0)}, {condition: (0.0, -1.0)}, alpha=alpha)
+    difference = forth_minus_back[tuple(pairs.T)]
+    counts = study.counts_of(condition, seeds).sum(axis=0)
+    confused = counts.sum() - np.trace(counts)
+    # The mean of |x| is sqrt(2 / pi) standard deviations of x.
+    chance = np.sqrt(2 / np.pi) * len(seeds) * difference.error.sum() / confused if confused else np.nan
+    new_images, these_images = _symmetry_tests(study, condition, seeds, pairs)
+    return Direction(
+        pairs=pairs,
+        difference=difference,
+        marked=statistics.benjamini_hochberg(difference.p, alpha),
+        asymmetry=asymmetry(counts),
+        asymmetry_by_chance=float(chance),
+        symmetry_new_images=new_images,
+        symmetry_these_images=these_images,
+    )
+
+
+def _symmetry_tests(
+    study: Study, condition: Condition, seeds: Sequence[int], pairs: NDArray[np.int64]
+) -> tuple[OmnibusTest | None, OmnibusTest | None]:
+    """Tests whether any pair of classes has a direction, on new images and on these."""
+    if study.num_classes > MAX_OMNIBUS_CLASSES:
+        return None, None
+    # [true, predicted] -> the pair, and the sign with which it counts
+    place, sign = (np.zeros((study.num_classes, study.num_classes), np.int64) for _ in range(2))
+    for number, (i, j) in enumerate(pairs):
+        place[i, j] = place[j, i] = number
+        sign[i, j], sign[j, i] = 1, -1
+    preds = study.preds_of(condition, seeds)
+    signs = sign[study.labels, preds]
+    values = np.zeros((*preds.shape, len(pairs)), np.int8)
+    np.put_along_axis(values, place[study.labels, preds][:, :, np.newaxis], signs[:, :, np.newaxis].astype(np.int8), 2)
+    freedom = study.num_classes - 1
+    return (
+        omnibus_test(values, study.labels, most_seed_freedom=freedom),
+        omnibus_test(values, study.labels, most_seed_freedom=freedom, new_images=False),
+    )
 
 
 def _costs(study: Study, alpha: float) -> list[Cost]:
@@ -531,11 +538,11 @@ def _costs(study: Study, alpha: float) -> list[Cost]:
                     Cost(
                         noise=noise,
                         control=control,
-                        less_data=contrast(study, less, alpha=alpha),
-                        misled=contrast(study, misled, alpha=alpha),
-                        overall_less_data=contrast(study, less, alpha=alpha, overall=True),
-                        overall_misled=contrast(study, misled, alpha=alpha, overall=True),
-                        overall_balance=contrast(study, balance, alpha=alpha, overall=True),
+                        less_data=class_contrasts(study, less, alpha=alpha),
+                        misled=class_contrasts(study, misled, alpha=alpha),
+                        overall_less_data=accuracy_contrast(study, less, alpha=alpha),
+                        overall_misled=accuracy_contrast(study, misled, alpha=alpha),
+                        overall_balance=accuracy_contrast(study, balance, alpha=alpha),
                         seeds=tuple(seeds),
                     )
                 )

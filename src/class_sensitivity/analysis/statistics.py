@@ -12,90 +12,17 @@ denominator degrees of freedom methods for multiple observer ROC analysis", Stat
 (2007), for the degrees of freedom; Y. Benjamini and Y. Hochberg, JRSS B 57 (1995), for the marks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from class_sensitivity.analysis.estimate import Estimate, with_interval
+from class_sensitivity.analysis.moderation import moderated_variance
+
 Floats = NDArray[np.float64]
-
-
-def with_interval(
-    value: float, low: float, high: float, *, digits: int = 1, signed: bool = False, unit: str = ""
-) -> str:
-    """A number with its interval, as text.
-
-    Args:
-        value: The number.
-        low: Lower end of the interval; NaN where there is none, and then there are no brackets.
-        high: Upper end.
-        digits: Digits after the point.
-        signed: Give positive numbers their sign, too.
-        unit: What the number is counted in.
-
-    Examples:
-        >>> with_interval(1.25, 0.5, 2.0, digits=2, signed=True, unit="test images")
-        '+1.25 [+0.50, +2.00] test images'
-    """
-    form = f"{'+' if signed else ''}.{digits}f"
-    interval = "" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]"
-    return f"{value:{form}}{interval}" + (f" {unit}" if unit else "")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its two-sided interval and test against zero; all arrays have one shape.
-
-    Attributes:
-        value: The measurement, mean over seeds.
-        low: Lower end of the interval; NaN with fewer than two seeds.
-        high: Upper end.
-        p: p-value of the hypothesis that the value is 0; NaN with fewer than two seeds.
-        per_seed: (S, ...) the measurement of each seed.
-
-    Examples:
-        >>> fall = Estimate(*map(np.float64, (0.031, 0.018, 0.044, 0.002)), per_seed=np.array([0.03, 0.032]))
-        >>> fall.scaled(100).text(unit="points")
-        '3.1 [1.8, 4.4] points'
-    """
-
-    value: Floats
-    low: Floats
-    high: Floats
-    p: Floats
-    per_seed: Floats
-
-    def __getitem__(self, index: Any) -> "Estimate":
-        """The estimate of one or some of the measurements."""
-        seeds = (slice(None), *(index if isinstance(index, tuple) else (index,)))
-        return Estimate(
-            self.value[index], self.low[index], self.high[index], self.p[index], per_seed=self.per_seed[seeds]
-        )
-
-    def scaled(self, factor: float) -> "Estimate":
-        """The same measurement in another unit; a negative factor also turns its direction.
-
-        Args:
-            factor: What value, interval and the seeds' measurements are multiplied by; not 0.
-        """
-        low, high = (self.low, self.high) if factor > 0 else (self.high, self.low)
-        return Estimate(self.value * factor, low * factor, high * factor, self.p, self.per_seed * factor)
-
-    def text(self, digits: int = 1, *, signed: bool = False, unit: str = "") -> str:
-        """A single value with its interval: `value [low, high] unit`; no brackets where there is no interval.
-
-        Args:
-            digits: Digits after the point.
-            signed: Give positive numbers their sign, too.
-            unit: What the value is counted in.
-
-        Raises:
-            TypeError: The estimate holds more than one value.
-        """
-        numbers = float(self.value), float(self.low), float(self.high)
-        return with_interval(*numbers, digits=digits, signed=signed, unit=unit)
 
 
 @dataclass(frozen=True)
@@ -119,16 +46,55 @@ class VarianceComponents:
     image_effects: Floats
 
     @property
-    def seed_variance(self) -> Floats:
-        """(...) variance of `total` over seeds; NaN with fewer than two.
+    def seeds(self) -> int:
+        """S."""
+        return len(self.per_seed)
+
+    def estimate(
+        self, *, alpha: float, one_image: Floats | float, moderated: bool, share_of: Floats | None = None
+    ) -> Estimate:
+        """The total with its interval, for new seeds and new images.
+
+        Args:
+            alpha: 1 - the interval's coverage, in (0, 1).
+            one_image: By how much one image can change the total: its variance is never taken below that, because
+                that nothing varied over a few seeds is no proof that nothing can.
+            moderated: Let the members of this array borrow strength from each other (`moderation`).
+            share_of: Number of images of which the total is a share, if it is one.
+        """
+        if self.seeds < 2:
+            unknown = np.full(self.total.shape, np.nan)
+            return Estimate(self.total, unknown, unknown, np.nan, self.per_seed, alpha, share_of)
+        variance, freedom = self.seed_variance(moderated=moderated)
+        seed_variance = np.asarray(variance / self.seeds)
+        image_variance = self.image_variance
+        if share_of is None:  # the interval of a share has its own way with what does not vary
+            seed_variance = np.maximum(seed_variance, np.square(one_image) / self.seeds**2)
+            image_variance = np.maximum(image_variance, np.square(one_image) - seed_variance)
+        return Estimate(self.total, seed_variance, image_variance, freedom, self.per_seed, alpha, share_of)
+
+    def seed_variance(self, *, moderated: bool) -> tuple[Floats, float]:
+        """Variance of the sum of one seed, (...), and its degrees of freedom; needs two seeds.
 
         Never below what the interaction makes by itself: few seeds may agree by chance, and thousands
         of images know better how far they can.
         """
-        seeds = len(self.per_seed)
-        if seeds < 2:
-            return np.full(self.total.shape, np.nan)
-        return np.asarray(np.maximum(self.per_seed.var(axis=0, ddof=1), self.interaction) / seeds)
+        sample = self.per_seed.var(axis=0, ddof=1)
+        if not moderated:
+            return np.maximum(sample, self.interaction), self.seeds - 1.0
+        both = moderated_variance(sample, self.interaction, self.seeds)
+        return both.variance, both.freedom
+
+
+def stacked(members: Sequence[VarianceComponents]) -> VarianceComponents:
+    """Components of equal shape as one array with a leading dimension; without the effects of single images."""
+    return VarianceComponents(
+        total=np.stack([member.total for member in members]),
+        per_seed=np.stack([member.per_seed for member in members], axis=1),
+        interaction=np.stack([member.interaction for member in members]),
+        image_variance=np.stack([member.image_variance for member in members]),
+        image_effects=np.zeros((0, len(members), *members[0].total.shape)),
+    )
 
 
 def variance_components(values: NDArray[np.number], strata: NDArray[np.integer] | None = None) -> VarianceComponents:
@@ -186,8 +152,7 @@ def estimate(values: NDArray[np.number], strata: NDArray[np.integer] | None = No
         alpha: 1 - the interval's coverage, in (0, 1).
 
     Returns:
-        Estimates of shape (...). Where nothing varies the interval has no width. With one seed
-        interval and p-value are NaN.
+        Estimates of shape (...), each with the variance of its own seeds. With one seed interval and p-value are NaN.
 
     Examples:
         Two seeds, five images: how many are right.
@@ -197,18 +162,8 @@ def estimate(values: NDArray[np.number], strata: NDArray[np.integer] | None = No
         '3.5 [1.4, 5.6]'
     """
     components = variance_components(values, strata)
-    seeds = len(values)
-    if seeds < 2:
-        unknown = np.full(components.total.shape, np.nan)
-        return Estimate(components.total, unknown, unknown, unknown, components.per_seed)
-    variance = components.seed_variance + components.image_variance
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = variance**2 / (components.seed_variance**2 / (seeds - 1))
-        t = components.total / np.sqrt(variance)
-    freedom = np.where(np.isfinite(freedom), np.minimum(freedom, 1e9), 1e9)
-    half = np.sqrt(variance) * stats.t.ppf(1 - alpha / 2, freedom)
-    p = np.where(variance > 0, 2 * stats.t.sf(np.abs(t), freedom), np.where(components.total == 0, 1.0, 0.0))
-    return Estimate(components.total, components.total - half, components.total + half, p, components.per_seed)
+    one_image = np.abs(np.asarray(values, np.float64)).max(axis=(0, 1))
+    return components.estimate(alpha=alpha, one_image=one_image, moderated=False)
 
 
 def seed_weights(seeds: int, count: int, rng: np.random.Generator) -> Floats:
@@ -246,10 +201,10 @@ def resample(
     """
     components = variance_components(values, strata)
     draws: Floats = components.total + weights @ components.per_seed
-    if len(values) > 1:
+    if components.seeds > 1:
         # What `seed_variance` adds where the seeds agree by chance.
-        lacking = components.seed_variance - components.per_seed.var(axis=0, ddof=1) / len(values)
-        draws += np.sqrt(np.maximum(lacking, 0)) * rng.standard_normal(draws.shape)
+        lacking = components.seed_variance(moderated=False)[0] - components.per_seed.var(axis=0, ddof=1)
+        draws += np.sqrt(lacking / components.seeds) * rng.standard_normal(draws.shape)
     for stratum in np.unique(strata):
         inside = strata == stratum
         size = int(inside.sum())

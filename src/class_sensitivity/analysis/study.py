@@ -147,6 +147,11 @@ class Study:
         return len(self.class_names)
 
     @property
+    def class_sizes(self) -> NDArray[np.int64]:
+        """(K,) test images of each class."""
+        return np.bincount(self.labels, minlength=self.num_classes)
+
+    @property
     def num_runs(self) -> int:
         """How many complete runs there are."""
         return int(self.arrays.present.sum())

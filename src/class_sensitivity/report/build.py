@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from class_sensitivity.analysis.claims import claims_about
-from class_sensitivity.analysis.claims.judging import Focus
+from class_sensitivity.analysis.claims.claim_set import Focus
 from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
 from class_sensitivity.data.arrays import ImageArrays

@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from class_sensitivity.analysis.claims.judging import ClaimSet, Verdict
+from class_sensitivity.analysis.claims.claim_set import ClaimSet
+from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.sensitivity import Results
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.report.page import Section

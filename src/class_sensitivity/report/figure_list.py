@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from class_sensitivity.analysis.claims.judging import Focus
+from class_sensitivity.analysis.claims.claim_set import Focus
 from class_sensitivity.analysis.sensitivity import Results
 from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.data.arrays import ImageArrays

@@ -10,7 +10,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from class_sensitivity import __version__
-from class_sensitivity.analysis.claims.judging import ClaimSet, Verdict
+from class_sensitivity.analysis.claims.claim_set import ClaimSet
+from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.sensitivity import Results
 from class_sensitivity.analysis.study import LeftOut
 from class_sensitivity.settings import AnalyzeSettings

@@ -3,7 +3,7 @@
 import pkgutil
 from importlib import import_module
 
-from class_sensitivity.analysis.claims.judging import ClaimSet
+from class_sensitivity.analysis.claims.claim_set import ClaimSet
 
 
 def claims_about(data_name: str) -> ClaimSet | None:

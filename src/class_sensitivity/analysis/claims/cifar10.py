@@ -2,26 +2,22 @@
 
 import numpy as np
 
+from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
+from class_sensitivity.analysis.claims.evidence import Evidence, MissingRunsError, noise, reduction
 from class_sensitivity.analysis.claims.judging import (
     CONTRADICTED,
     IMAGES,
     POINTS,
     REPRODUCED,
     UNDECIDED,
-    ClaimSet,
-    Compare,
-    Comparison,
-    Evidence,
-    Focus,
-    MissingRunsError,
+    Part,
     Verdict,
     decide,
-    noise,
-    reduction,
+    judge_part,
 )
-from class_sensitivity.analysis.sensitivity import contrast
-from class_sensitivity.analysis.statistics import Estimate, benjamini_hochberg, rank_correlation
-from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.analysis.omnibus import OmnibusTest
+from class_sensitivity.analysis.statistics import rank_correlation
+from class_sensitivity.runs.condition import BASELINE
 
 #: The levels that its claims about curves speak of.
 NOISE_LEVELS = (noise(0.1), noise(0.2), noise(0.3))
@@ -58,25 +54,35 @@ CLAIMS = ClaimSet("The article's claims", data="cifar10", focus=FOCUS)
 def _asymmetry(evidence: Evidence) -> Verdict:
     evidence.need()
     direction = evidence.results.of(BASELINE).direction
-    size = np.abs(direction.difference.value)
-    strongest = int(np.argmax(np.where(direction.marked, size, -1) if direction.marked.any() else size))
-    e = direction.difference[strongest]
+    strongest = int(np.argmax(np.abs(direction.difference.value)))
+    effect = direction.difference[strongest]
     i, j = (evidence.study.class_names[k] for k in direction.pairs[strongest])
-    marked = int(direction.marked.sum())
+    tests = direction.symmetry_new_images, direction.symmetry_these_images
+    asked = [
+        f"{where}: {_f_test(test)}"
+        for test, where in zip(tests, ("on new images", "on these images"), strict=True)
+        if test is not None
+    ]
     sentence = (
-        f"{marked} of {len(direction.pairs)} pairs of classes are confused more often one way than the other "
-        f"(false discovery rate {evidence.results.alpha:g}); overall asymmetry is {direction.asymmetry:.2f} of 1, and "
-        f"the strongest is {i} -> {j} minus {j} -> {i}: {e.text(2, signed=True, unit=IMAGES)}."
+        f"Whether any pair has a direction, {'; '.join(asked) or 'cannot be tested'}. By themselves "
+        f"{int(direction.marked.sum())} of {len(direction.pairs)} pairs have one (false discovery rate "
+        f"{evidence.alpha:g}); the strongest is {i} -> {j} minus {j} -> {i}: "
+        f"{effect.text(2, signed=True, unit=IMAGES)}."
     )
-    return Verdict.of(REPRODUCED if marked else UNDECIDED, e, IMAGES, sentence)
+    decided = tests[0] is not None and tests[0].p <= evidence.alpha
+    return Verdict.of(REPRODUCED if decided else UNDECIDED, effect, IMAGES, sentence)
+
+
+def _f_test(test: OmnibusTest) -> str:
+    return f"F = {test.statistic:.2f}, p = {test.p:.2g}"
 
 
 @CLAIMS.add("cat-deer", "Cat is taken for deer more often than deer for cat.", "cat", "deer")
 def _cat_deer(evidence: Evidence) -> Verdict:
     evidence.need()
-    cat, deer = evidence.index("cat"), evidence.index("deer")
-    weights = {(BASELINE, cat, deer): 1.0, (BASELINE, deer, cat): -1.0}
-    return decide([evidence.cells(weights, "cat -> deer minus deer -> cat")], IMAGES)
+    words = "cat -> deer minus deer -> cat"
+    more = evidence.confusion({BASELINE: 1.0}, "cat", "deer", words, minus_back=True)
+    return decide([judge_part("cat -> deer exceeds deer -> cat", [more], evidence.alpha)], evidence.alpha)
 
 
 @CLAIMS.add(
@@ -84,57 +90,69 @@ def _cat_deer(evidence: Evidence) -> Verdict:
 )
 def _airplane(evidence: Evidence) -> Verdict:
     evidence.need(noise(0.1))
-    weights = {(BASELINE, "airplane"): 1.0, (noise(0.1), "airplane"): -1.0}
-    return decide([evidence.recalls(weights, "airplane's fall at 10 % noise", above=-2, below=2)], POINTS)
+    fall = {BASELINE: 1.0, noise(0.1): -1.0}
+    change = evidence.recall(fall, "airplane", "airplane's fall at 10 % noise", above=-2, below=2)
+    return decide([judge_part("airplane is hardly changed", [change], evidence.alpha)], evidence.alpha)
 
 
 @CLAIMS.add("cat-dog-frog", "10 % noise lowers cat -> dog and raises dog -> frog.", "cat", "dog", "frog")
 def _cat_dog_frog(evidence: Evidence) -> Verdict:
     evidence.need(noise(0.1))
-    cat, dog, frog = (evidence.index(name) for name in ("cat", "dog", "frog"))
-    lowered = {(BASELINE, cat, dog): 1.0, (noise(0.1), cat, dog): -1.0}
-    raised = {(noise(0.1), dog, frog): 1.0, (BASELINE, dog, frog): -1.0}
-    return decide(
-        [evidence.cells(lowered, "fall of cat -> dog"), evidence.cells(raised, "rise of dog -> frog")], IMAGES
-    )
+    fall, rise = {BASELINE: 1.0, noise(0.1): -1.0}, {noise(0.1): 1.0, BASELINE: -1.0}
+    lowered = evidence.confusion(fall, "cat", "dog", "fall of cat -> dog")
+    raised = evidence.confusion(rise, "dog", "frog", "rise of dog -> frog")
+    alpha = evidence.alpha
+    parts = [judge_part("cat -> dog falls", [lowered], alpha), judge_part("dog -> frog rises", [raised], alpha)]
+    return decide(parts, alpha)
 
 
 @CLAIMS.add("cat-worst-noise", "Cat has the lowest recall at every noise level.", "cat")
 def _cat_worst_noise(evidence: Evidence) -> Verdict:
-    return decide(evidence.lowest("cat", evidence.curve(*NOISE_LEVELS).conditions), POINTS)
+    levels = evidence.curve(*NOISE_LEVELS).conditions
+    return decide([evidence.lowest("cat", condition) for condition in levels], evidence.alpha)
 
 
 @CLAIMS.add("bird-noise", "Bird has the largest fall under noise.", "bird")
 def _bird_noise(evidence: Evidence) -> Verdict:
-    return decide(evidence.falls_more(evidence.curve(*NOISE_LEVELS), lambda steep, _: steep == "bird"), POINTS)
+    return decide([evidence.falls_most("bird", evidence.curve(*NOISE_LEVELS))], evidence.alpha)
 
 
 @CLAIMS.add("bird-knee", "Bird's fall steepens between 15 % and 20 % noise.", "bird")
 def _bird_knee(evidence: Evidence) -> Verdict:
     evidence.need(noise(0.1), noise(0.15), noise(0.2))
     # fall from 15 to 20 % minus fall from 10 to 15 %, both over 5 points of noise
-    weights = {(noise(0.15), "bird"): 2.0, (noise(0.2), "bird"): -1.0, (noise(0.1), "bird"): -1.0}
-    return decide([evidence.recalls(weights, "bird's fall from 15 to 20 % minus its fall from 10 to 15 %")], POINTS)
+    weights = {noise(0.15): 2.0, noise(0.2): -1.0, noise(0.1): -1.0}
+    steeper = evidence.recall(weights, "bird", "bird's fall from 15 to 20 % minus its fall from 10 to 15 %")
+    return decide([judge_part("bird's fall steepens", [steeper], evidence.alpha)], evidence.alpha)
 
 
 @CLAIMS.add("stable", "Frog and truck are the least affected by noise.", "frog", "truck")
 def _stable(evidence: Evidence) -> Verdict:
     stable, curve = ("frog", "truck"), evidence.curve(*NOISE_LEVELS)
-    return decide(evidence.falls_more(curve, lambda steep, flat: flat in stable and steep not in stable), POINTS)
+    others = [name for name in evidence.study.class_names if name not in stable]
+    parts = [
+        judge_part(
+            f"{flat} falls less than the other eight",
+            [evidence.loss_gap(curve, steep, flat) for steep in others],
+            evidence.alpha,
+        )
+        for flat in stable
+    ]
+    return decide(parts, evidence.alpha)
 
 
 @CLAIMS.add("drop-40k", "Accuracy falls by about 1 point (taken as: 0.5 to 1.5) when a fifth of the data is removed.")
 def _drop_40k(evidence: Evidence) -> Verdict:
     evidence.need(reduction(0.2))
-    weights = {BASELINE: 100.0, reduction(0.2): -100.0}
-    fall = contrast(evidence.study, weights, alpha=evidence.results.alpha, overall=True)
-    comparison = Comparison("fall of accuracy with 20 % of the data removed", fall, fall, above=0.5, below=1.5)
-    return decide([lambda _: comparison], "points of accuracy")
+    words = "fall of accuracy with 20 % of the data removed"
+    fall = evidence.accuracy({BASELINE: 1.0, reduction(0.2): -1.0}, words, above=0.5, below=1.5)
+    return decide([judge_part("accuracy falls by about 1 point", [fall], evidence.alpha)], evidence.alpha)
 
 
 @CLAIMS.add("cat-worst-reduction", "Cat has the lowest recall at every volume of data.", "cat")
 def _cat_worst_reduction(evidence: Evidence) -> Verdict:
-    return decide(evidence.lowest("cat", evidence.curve(*REDUCTION_LEVELS).conditions), POINTS)
+    levels = evidence.curve(*REDUCTION_LEVELS).conditions
+    return decide([evidence.lowest("cat", condition) for condition in levels], evidence.alpha)
 
 
 @CLAIMS.add(
@@ -144,10 +162,10 @@ def _cat_worst_reduction(evidence: Evidence) -> Verdict:
     "bird",
 )
 def _bird_reduction(evidence: Evidence) -> Verdict:
-    largest = evidence.falls_more(evidence.curve(*REDUCTION_LEVELS), lambda steep, _: steep == "bird")
-    weights = {(BASELINE, "bird"): 1.0, (reduction(0.2), "bird"): -1.0}
-    mistakes = evidence.recalls(weights, "more mistakes on bird with 20 % removed", above=2.5, below=7.5)
-    return decide([*largest, mistakes], POINTS)
+    largest = evidence.falls_most("bird", evidence.curve(*REDUCTION_LEVELS))
+    weights, words = {BASELINE: 1.0, reduction(0.2): -1.0}, "more mistakes on bird with 20 % removed"
+    mistakes = evidence.recall(weights, "bird", words, above=2.5, below=7.5)
+    return decide([largest, judge_part("about 50 more mistakes on bird", [mistakes], evidence.alpha)], evidence.alpha)
 
 
 @CLAIMS.add(
@@ -161,52 +179,50 @@ def _bird_reduction(evidence: Evidence) -> Verdict:
 )
 def _noise20_reduction60(evidence: Evidence) -> Verdict:
     evidence.need(noise(0.2), reduction(0.6))
+    extra = {reduction(0.6): 1.0, noise(0.2): -1.0}
 
-    def extra(name: str, **bounds: float) -> Compare:
-        weights = {(reduction(0.6), name): 1.0, (noise(0.2), name): -1.0}
-        return evidence.recalls(weights, f"what {name} loses more to noise than to reduction", **bounds)
+    def part(name: str, claimed: str, **bounds: float) -> Part:
+        words = f"what {name} loses more to noise than to reduction"
+        return judge_part(f"{name} {claimed}", [evidence.recall(extra, name, words, **bounds)], evidence.alpha)
 
-    alike = [extra(name, above=-3, below=3) for name in ("cat", "deer")]
-    return decide([*alike, extra("airplane"), extra("horse")], POINTS)
+    alike = [part(name, "suffers alike", above=-3, below=3) for name in ("cat", "deer")]
+    more = [part(name, "suffers more from noise") for name in ("airplane", "horse")]
+    return decide([*alike, *more], evidence.alpha)
 
 
 @CLAIMS.add("noise-worse", "At 20 % against 20 %, noise costs more than reduction, for every class.")
 def _noise_worse(evidence: Evidence) -> Verdict:
     evidence.need(noise(0.2), reduction(0.2))
-    return decide(
-        [
-            evidence.recalls(
-                {(reduction(0.2), name): 1.0, (noise(0.2), name): -1.0}, f"what {name} loses more to noise"
-            )
-            for name in evidence.study.class_names
-        ],
-        POINTS,
-    )
+    # The baseline takes part with a weight of 0, so that the seeds are those of the other comparisons.
+    extra = {reduction(0.2): 1.0, noise(0.2): -1.0, BASELINE: 0.0}
+    parts = [
+        judge_part(
+            f"noise costs {name} more",
+            [evidence.recall(extra, name, f"what {name} loses more to noise")],
+            evidence.alpha,
+        )
+        for name in evidence.study.class_names
+    ]
+    return decide(parts, evidence.alpha)
 
 
 @CLAIMS.add("nonlinear", "Recall against noise depends on the class and is not linear.")
 def _nonlinear(evidence: Evidence) -> Verdict:
-    curve, study, alpha = evidence.curve(*NOISE_LEVELS), evidence.study, evidence.results.alpha
-    # The quadratic component of each curve, as the bend in points over the whole range of levels.
-    powers = np.vander(curve.levels / curve.levels.max(), 3, increasing=True)
-    quadratic = dict(zip(curve.conditions, 100 * np.linalg.pinv(powers)[2], strict=True))
-    bend = contrast(study, quadratic, alpha=alpha)
-    bent = benjamini_hochberg(bend.p, alpha)
-    steepest, flattest = int(np.nanargmin(curve.slope.value)), int(np.nanargmax(curve.slope.value))
-    classes = study.class_names
-    pair = (classes[steepest], classes[flattest])
-    tests = len(classes) * (len(classes) - 1) // 2  # the pair was chosen after looking
-    (compare,) = evidence.falls_more(curve, lambda *these: these == pair)
-    differs = compare(1 / tests)
-    e = bend[int(np.nanargmax(np.abs(bend.value)))]
-    depends = bool(differs.wide.low > 0)
-    sentence = (
-        f"The slopes of {pair[0]} and {pair[1]} {'differ' if depends else 'do not differ for certain'} "
-        f"({differs.wide.text(2, signed=True, unit=POINTS)} per 10 points of noise, widened for {tests} pairs), and "
-        f"{int(bent.sum())} of {len(classes)} curves have a quadratic bend (false discovery rate "
-        f"{alpha:g}; the strongest is {e.text(2, signed=True)} points over the range)."
+    curve = evidence.curve(*NOISE_LEVELS)
+    tests = {"the slopes of the classes differ": curve.slopes_differ, "the curves are not straight": curve.not_straight}
+    steepest, flattest = int(np.nanargmax(curve.loss.value)), int(np.nanargmin(curve.loss.value))
+    gap, names = curve.slope_gaps[steepest, flattest], evidence.study.class_names
+    asked = ", and ".join(
+        f"{words}{'' if test.p <= evidence.alpha else ' is not certain'} ({_f_test(test)})"
+        for words, test in tests.items()
+        if test is not None
     )
-    return Verdict.of(REPRODUCED if depends and bent.any() else UNDECIDED, e, POINTS, sentence)
+    sentence = (
+        f"{asked[:1].upper()}{asked[1:]}; the steepest loses {gap.text(2, unit=POINTS)} more per 10 points of noise "
+        f"than the flattest ({names[steepest]}, {names[flattest]}, chosen after looking)."
+    )
+    decided = all(test is not None and test.p <= evidence.alpha for test in tests.values())
+    return Verdict.of(REPRODUCED if decided else UNDECIDED, gap, POINTS, sentence)
 
 
 @CLAIMS.add(
@@ -217,13 +233,15 @@ def _baseline_order(evidence: Evidence) -> Verdict:
     worst = ("cat", "dog", "deer")
     steps = [("cat", "dog"), ("dog", "deer")]
     steps += [("deer", name) for name in evidence.study.class_names if name not in worst]
-    return decide(
-        [
-            evidence.recalls({(BASELINE, upper): 1.0, (BASELINE, lower): -1.0}, f"{upper} minus {lower}")
-            for lower, upper in steps
-        ],
-        POINTS,
-    )
+    parts = [
+        judge_part(
+            f"{lower} is below {upper}",
+            [evidence.recall_gap({BASELINE: 1.0}, upper, lower, f"{upper} minus {lower}")],
+            evidence.alpha,
+        )
+        for lower, upper in steps
+    ]
+    return decide(parts, evidence.alpha)
 
 
 @CLAIMS.add(
@@ -231,28 +249,30 @@ def _baseline_order(evidence: Evidence) -> Verdict:
 )
 def _bird_dog_flip(evidence: Evidence) -> Verdict:
     evidence.need(reduction(0.9))
-
-    def bird_minus_dog(condition: Condition) -> Comparison:
-        return evidence.recalls({(condition, "bird"): 1.0, (condition, "dog"): -1.0}, "")(1 / 2)
-
-    first, last = bird_minus_dog(BASELINE), bird_minus_dog(reduction(0.9))
-    product = float(first.estimate.value * last.estimate.value)
-
-    def excludes_zero(estimate: Estimate) -> bool:
-        return bool(estimate.low > 0 or estimate.high < 0)
-
-    # To keep the order both must be known; each is one of two ways to be wrong, hence the widened ones.
-    if excludes_zero(first.estimate) and excludes_zero(last.estimate) and product < 0:
-        verdict = REPRODUCED
-    elif excludes_zero(first.wide) and excludes_zero(last.wide) and product > 0:
-        verdict = CONTRADICTED
-    else:
-        verdict = UNDECIDED
+    alpha = evidence.alpha
+    at = {
+        condition: evidence.recall_gap({condition: 1.0}, "bird", "dog", f"bird minus dog at {condition.label}")
+        for condition in (BASELINE, reduction(0.9))
+    }
+    first, last = (gap.estimate for gap in at.values())
+    more = evidence.recall_gap({BASELINE: 1.0, reduction(0.9): -1.0}, "bird", "dog", "fall of bird minus fall of dog")
+    orders = [_order(estimate.p_above(0.0), estimate.p_below(0.0), alpha) for estimate in (first, last)]
+    # Both must be certain; a verdict is wrong only if one of them is, so that neither needs a correction.
+    certain = REPRODUCED if orders[0] != orders[1] else CONTRADICTED
+    verdict = UNDECIDED if 0 in orders else certain
     sentence = (
-        f"Bird minus dog: {last.estimate.text(2, signed=True)} at 90 % reduction and "
-        f"{first.estimate.text(2, signed=True)} at the baseline, in {POINTS}."
+        f"Bird minus dog: {last.at(2 * alpha).text(2, signed=True)} at 90 % reduction and "
+        f"{first.at(2 * alpha).text(2, signed=True)} at the baseline, in {POINTS}; bird falls "
+        f"{more.estimate.at(2 * alpha).text(2, signed=True)} more than dog."
     )
-    return Verdict.of(verdict, last.estimate, POINTS, sentence)
+    found = Verdict.of(verdict, more.estimate.at(2 * alpha), POINTS, sentence)
+    parts = (judge_part("bird falls more than dog", [more], alpha),)
+    return Verdict(**{**vars(found), "parts": parts, "conditions": tuple(at)})
+
+
+def _order(above: np.ndarray, below: np.ndarray, alpha: float) -> int:
+    """1 or -1 where a difference has a certain sign, else 0."""
+    return 1 if float(above) <= alpha else -1 if float(below) <= alpha else 0
 
 
 @CLAIMS.add(

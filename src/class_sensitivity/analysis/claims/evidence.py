@@ -1,0 +1,226 @@
+"""What a claim may ask of the results: comparisons of classes, cells and conditions, or the runs that are missing."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from class_sensitivity.analysis.claims.judging import IMAGES, POINTS, Comparison, Part, judge_part
+from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts, pair_contrasts
+from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.sensitivity import Curve, Results
+from class_sensitivity.runs.condition import BASELINE, Condition
+
+#: Two classes whose losses differ by less than this, in points per 10 points of stress, are called a practical tie.
+TIE_POINTS = 1.0
+
+
+def noise(frac: float, kind: str = "shuffle") -> Condition:
+    """The condition of this share of noise alone."""
+    return Condition(noise_kind=kind, noise_frac=frac)
+
+
+def reduction(frac: float) -> Condition:
+    """The condition of this share of reduction alone."""
+    return Condition(reduction_frac=frac)
+
+
+def sweep_command(data: str, model: str, conditions: Sequence[Condition], seeds: Sequence[int]) -> str:
+    """What runs the baseline and these conditions, each a level of a series, on a data set and model.
+
+    Examples:
+        >>> sweep_command("cifar10", "cnn6", [noise(0.1), noise(0.2)], [1, 2])
+        'python train.py -m noise.frac=0,0.1,0.2 seed=1,2 data=cifar10 model=cnn6'
+    """
+    series: dict[str, set[float]] = {}
+    for condition in conditions:
+        if not condition.is_baseline:
+            series.setdefault(str(condition.series), set()).add(condition.level)
+    fixed = f"seed={','.join(map(str, seeds))} data={data} model={model}"
+    sweeps = []
+    for kind, levels in series.items():
+        setting = {"reduction": "reduction.frac", "shuffle": "noise.frac"}.get(kind, f"noise.kind={kind} noise.frac")
+        sweeps.append(f"{setting}={','.join(map(str, [0, *sorted(levels)]))} ")
+    return " && ".join(f"python train.py -m {sweep}{fixed}" for sweep in sweeps or [""])
+
+
+class MissingRunsError(Exception):
+    """Conditions that a claim needs were not run.
+
+    Attributes:
+        command: What makes them.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+
+class Evidence:
+    """What a claim may ask of the results; a missing condition ends the claim with a command.
+
+    Args:
+        results: Of the study that is judged.
+        others: Of studies of other models on the same data set.
+    """
+
+    def __init__(self, results: Results, others: Sequence[Results] = ()) -> None:
+        self.results, self.study, self.others = results, results.study, others
+        self.alpha = results.alpha
+        # Every claim about one family asks for another member of it.
+        self._class_family, self._pair_family = cache(self._class_contrasts), cache(self._pair_contrasts)
+
+    def index(self, name: str) -> int:
+        """A class by name."""
+        return self.study.class_names.index(name)
+
+    def size(self, name: str) -> int:
+        """Test images of a class."""
+        return int(self.study.class_sizes[self.index(name)])
+
+    def need(self, *conditions: Condition) -> None:
+        """Ends the claim unless the baseline and the conditions were run and share a seed."""
+        needed = (BASELINE, *conditions)
+        if not all(map(self.study.has, needed)) or not self.study.common_seeds(*needed):
+            raise MissingRunsError(self.command(*conditions))
+
+    def curve(self, *levels: Condition) -> Curve:
+        """The dose-response curve of a series, which must hold at least these levels of it."""
+        self.need(*levels)
+        curve = self.results.curves[str(levels[0].series)]
+        if not set(levels) <= set(curve.conditions):  # run, but with too few seeds in common
+            raise MissingRunsError(self.command(*levels))
+        return curve
+
+    def command(self, *conditions: Condition, seeds: Sequence[int] = (1, 2, 3, 4, 5)) -> str:
+        """What runs the baseline and these conditions, each a level of a series, on this data set and model."""
+        return sweep_command(self.study.data, self.study.model, conditions, seeds)
+
+    def recall(self, weights: Mapping[Condition, float], name: str, words: str, **bounds: float) -> Comparison:
+        """A weighted sum of the recalls of one class, in points.
+
+        Args:
+            weights: Condition -> weight.
+            name: The class.
+            words: What is measured.
+            bounds: `above` and `below`, in points of recall.
+        """
+        estimate = self._class_family(tuple(weights.items()))[self.index(name)].scaled(100)
+        return Comparison(words, estimate, POINTS, tuple(weights), **bounds)
+
+    def recall_gap(
+        self, weights: Mapping[Condition, float], upper: str, lower: str, words: str, **bounds: float
+    ) -> Comparison:
+        """A weighted sum of the recalls of one class minus that of another, in points.
+
+        Args:
+            weights: Condition -> weight, of either.
+            upper: The class that counts.
+            lower: The class that is taken from it.
+            words: What is measured.
+            bounds: `above` and `below`, in points of recall.
+        """
+        first = tuple((condition, weight, 0.0) for condition, weight in weights.items())
+        second = tuple((condition, -weight, 0.0) for condition, weight in weights.items())
+        gaps = self._pair_family(first, second, True).scaled(100)
+        return Comparison(words, gaps[self.index(upper), self.index(lower)], POINTS, tuple(weights), **bounds)
+
+    def confusion(
+        self, weights: Mapping[Condition, float], true: str, predicted: str, words: str, *, minus_back: bool = False
+    ) -> Comparison:
+        """A weighted sum of how many images of a class are taken for another, in test images.
+
+        Args:
+            weights: Condition -> weight.
+            true: The class of the images.
+            predicted: The class that they are taken for.
+            words: What is measured.
+            minus_back: Take away the confusion the other way round.
+        """
+        first = tuple((condition, 0.0, weight) for condition, weight in weights.items())
+        second = tuple((condition, 0.0, -weight) for condition, weight in weights.items()) if minus_back else ()
+        cells = self._pair_family(first, second, False)
+        return Comparison(words, cells[self.index(true), self.index(predicted)], IMAGES, tuple(weights))
+
+    def accuracy(self, weights: Mapping[Condition, float], words: str, **bounds: float) -> Comparison:
+        """A weighted sum of accuracies, in points; `bounds` are `above` and `below`."""
+        estimate = accuracy_contrast(self.study, weights, alpha=self.alpha).scaled(100)
+        return Comparison(words, estimate, "points of accuracy", tuple(weights), **bounds)
+
+    def lowest(self, name: str, condition: Condition) -> Part:
+        """That a class has the lowest recall at a condition."""
+        others = [other for other in self.study.class_names if other != name]
+        gaps = [
+            self.recall_gap({condition: 1.0}, other, name, f"{other} minus {name} at {condition.label}")
+            for other in others
+        ]
+        first, second = ((condition, weight, 0.0) for weight in (-1.0, 1.0))
+        lower = self._pair_family((first,), (second,), True).scaled(100)
+        note = self._candidates(lower, f"lowest at {condition.label}", tie=None)
+        return judge_part(f"{name} is lowest at {condition.label}", gaps, self.alpha, note)
+
+    def falls_most(self, name: str, curve: Curve) -> Part:
+        """That a class loses most per unit of stress."""
+        gaps = [self.loss_gap(curve, name, other) for other in self.study.class_names if other != name]
+        note = self._candidates(curve.slope_gaps, f"largest under {curve.label}", tie=TIE_POINTS)
+        return judge_part(f"{name} falls most under {curve.label}", gaps, self.alpha, note)
+
+    def loss_gap(self, curve: Curve, steeper: str, flatter: str) -> Comparison:
+        """By how many points one class loses more than another per 10 points of stress."""
+        return Comparison(
+            f"loss of {steeper} minus loss of {flatter} per 10 points of stress",
+            curve.slope_gaps[self.index(steeper), self.index(flatter)],
+            POINTS,
+            curve.conditions,
+        )
+
+    def _candidates(self, gaps: Estimate, what: str, tie: float | None) -> str:
+        """In words: which classes can be the largest (or the lowest), and whether they are a tie."""
+        if len(gaps.per_seed) < 2:
+            return ""
+        names = self.study.class_names
+        possible = candidates(gaps, self.alpha)
+        listed = " or ".join(names[i] for i in possible)
+        if len(possible) == len(names):
+            return f"No class can be excluded from being {what}."
+        sentence = f"{listed.capitalize()} can be {what}; the others are excluded."
+        if len(possible) == 1:
+            return sentence
+        if tie is not None and len(possible) > 1:
+            apart = [
+                max(float(gap.p_above(tie)), float(gap.p_above(-tie)), float(gap.p_below(tie)))
+                for gap in (gaps[i, j].at(2 * self.alpha) for i in possible for j in possible if i != j)
+                if not (gap.low > -tie and gap.high < tie)
+            ]
+            if not apart:
+                sentence += f" They are a practical tie: within {tie:g} {'point' if tie == 1 else 'points'}."
+        return sentence
+
+    def _class_contrasts(self, weights: tuple[tuple[Condition, float], ...]) -> Estimate:
+        return class_contrasts(self.study, dict(weights), alpha=self.alpha)
+
+    def _pair_contrasts(
+        self,
+        first: tuple[tuple[Condition, float, float], ...],
+        second: tuple[tuple[Condition, float, float], ...],
+        shares: bool,
+    ) -> Estimate:
+        one, other = ({condition: (own, confused) for condition, own, confused in part} for part in (first, second))
+        return pair_contrasts(self.study, one, other, shares=shares, alpha=self.alpha)
+
+
+def candidates(gaps: Estimate, alpha: float) -> list[int]:
+    """The classes that can still be the largest: all that no other class is certainly larger than.
+
+    A subset selection in the sense of S. S. Gupta, "On some multiple decision (selection and ranking) rules",
+    Technometrics 7 (1965): the true largest is left out with probability alpha at most, by Bonferroni's inequality.
+
+    Args:
+        gaps: Estimates of shape (K, K), [i, j]: by how much class i is larger than class j.
+        alpha: That probability.
+
+    Returns:
+        Class indices, in their order.
+    """
+    above = np.nan_to_num(gaps.p_above(0.0), nan=1.0)
+    excluded = (above <= alpha / (len(above) - 1)).any(axis=0)
+    return [int(i) for i in np.flatnonzero(~excluded)]

@@ -1,0 +1,204 @@
+"""Weighted sums of recalls and of confusion counts, paired by seed and by test image, each over its whole family.
+
+A family is what is asked of one class, of one cell or of one pair of classes, asked of all of them. The members borrow
+strength from each other (`moderation`), so a single one is always taken out of its family.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from class_sensitivity.analysis import statistics
+from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.statistics import VarianceComponents, stacked
+from class_sensitivity.analysis.study import Study
+from class_sensitivity.runs.condition import Condition
+
+Floats = NDArray[np.float64]
+
+#: Condition -> (weight of the images that are predicted as their own class, of those predicted as the other class).
+PairWeights = Mapping[Condition, tuple[float, float]]
+
+
+def shared_seeds(study: Study, conditions: Sequence[Condition]) -> list[int]:
+    """Seeds that are complete at all the conditions.
+
+    Raises:
+        ValueError: There is none.
+    """
+    seeds = study.common_seeds(*conditions)
+    if not seeds:
+        raise ValueError(f"no seed is complete at all of {', '.join(condition.name for condition in conditions)}")
+    return seeds
+
+
+def class_contrasts(study: Study, weights: Mapping[Condition, float], *, alpha: float = 0.05) -> Estimate:
+    """A weighted sum of the recalls of some conditions, for every class.
+
+    Args:
+        study: The runs.
+        weights: Condition -> weight; `{BASELINE: 1, condition: -1}` is a fall.
+        alpha: 1 - the interval's coverage.
+
+    Returns:
+        Estimates of shape (K,); NaN for a class without test images.
+
+    Raises:
+        ValueError: No seed is complete at all the conditions.
+
+    Examples:
+        >>> from class_sensitivity.runs.condition import BASELINE
+        >>> noisy = Condition(noise_kind="shuffle", noise_frac=0.2)
+        >>> preds = {(BASELINE, 1): [0, 0, 1, 1], (noisy, 1): [0, 1, 1, 1]}
+        >>> study = Study.of_preds([0, 0, 1, 1], preds, ("cat", "dog"))
+        >>> class_contrasts(study, {BASELINE: 1, noisy: -1}).value
+        array([0.5, 0. ])
+    """
+    seeds = shared_seeds(study, list(weights))
+    right = _right(study, weights, seeds)
+    sizes = study.class_sizes
+    members = [_components(right[:, study.labels == c] / max(1, size), empty=size == 0) for c, size in enumerate(sizes)]
+    return stacked(members).estimate(
+        alpha=alpha,
+        one_image=_largest(weights.values()) / np.maximum(1, sizes),
+        moderated=True,
+        share_of=_share_of(weights, sizes.astype(np.float64)),
+    )
+
+
+def accuracy_contrast(study: Study, weights: Mapping[Condition, float], *, alpha: float = 0.05) -> Estimate:
+    """A weighted sum of the accuracies of some conditions.
+
+    Args:
+        study: The runs.
+        weights: Condition -> weight.
+        alpha: 1 - the interval's coverage.
+
+    Returns:
+        One estimate.
+
+    Raises:
+        ValueError: No seed is complete at all the conditions.
+    """
+    seeds, images = shared_seeds(study, list(weights)), len(study.labels)
+    components = statistics.variance_components(_right(study, weights, seeds) / images, study.labels)
+    return components.estimate(
+        alpha=alpha,
+        one_image=_largest(weights.values()) / images,
+        moderated=False,
+        share_of=_share_of(weights, np.array(images, np.float64)),
+    )
+
+
+def cell_contrasts(study: Study, weights: Mapping[Condition, float], *, alpha: float = 0.05) -> Estimate:
+    """A weighted sum of confusion matrices, cell by cell; `{condition: 1, BASELINE: -1}` is a relative matrix.
+
+    Args:
+        study: The runs.
+        weights: Condition -> weight.
+        alpha: 1 - the interval's coverage.
+
+    Returns:
+        Estimates of shape (K, K), [true, predicted], in test images.
+
+    Raises:
+        ValueError: No seed is complete at all the conditions.
+    """
+    seeds = shared_seeds(study, list(weights))
+    members = []
+    for c in range(study.num_classes):
+        inside = study.labels == c
+        values = np.zeros((len(seeds), int(inside.sum()), study.num_classes))
+        for condition, weight in weights.items():
+            values += weight * _one_hot(study, condition, seeds, inside)
+        members.append(_components(values))
+    return stacked(members).estimate(alpha=alpha, one_image=_largest(weights.values()), moderated=True)
+
+
+def pair_contrasts(
+    study: Study, first: PairWeights, second: PairWeights, *, shares: bool = False, alpha: float = 0.05
+) -> Estimate:
+    """A weighted sum of confusion counts of two classes, for every ordered pair of classes.
+
+    Args:
+        study: The runs.
+        first: How the images of the first class count: {BASELINE: (0, 1)} is the count of first -> second.
+        second: How those of the second class do: {BASELINE: (0, -1)} takes away second -> first.
+        shares: Count in shares of a class instead of images, so that {c: (1, 0)} and {c: (-1, 0)} are a difference
+            of recalls.
+        alpha: 1 - the interval's coverage.
+
+    Returns:
+        Estimates of shape (K, K), [first, second]; NaN on the diagonal, and with `shares` for a class without images.
+
+    Raises:
+        ValueError: No seed is complete at all the conditions.
+
+    Examples:
+        >>> from class_sensitivity.runs.condition import BASELINE
+        >>> study = Study.of_preds([0, 0, 1, 1], {(BASELINE, 1): [0, 1, 1, 1]}, ("cat", "dog"))
+        >>> forth_minus_back = pair_contrasts(study, {BASELINE: (0, 1)}, {BASELINE: (0, -1)})
+        >>> forth_minus_back.value
+        array([[nan,  1.],
+               [-1., nan]])
+    """
+    seeds = shared_seeds(study, list({**first, **second}))
+    one, other = (_pair_members(study, weights, seeds, shares) for weights in (first, second))
+    both = VarianceComponents(
+        total=one.total + other.total.T,
+        per_seed=one.per_seed + other.per_seed.swapaxes(1, 2),
+        interaction=one.interaction + other.interaction.T,
+        image_variance=one.image_variance + other.image_variance.T,
+        image_effects=one.image_effects,
+    )
+    np.fill_diagonal(both.total, np.nan)
+    np.fill_diagonal(both.interaction, 0)  # a class beside itself is no member of the family
+    largest = _largest(weight for weights in (first, second) for pair in weights.values() for weight in pair)
+    smallest = np.maximum(1, np.minimum.outer(study.class_sizes, study.class_sizes)) if shares else 1
+    return both.estimate(alpha=alpha, one_image=largest / smallest, moderated=True)
+
+
+def _pair_members(study: Study, weights: PairWeights, seeds: Sequence[int], shares: bool) -> VarianceComponents:
+    """(K, K) components of [class of the images, other class]."""
+    members = []
+    for c, size in enumerate(study.class_sizes):
+        inside = study.labels == c
+        values = np.zeros((len(seeds), int(size), study.num_classes))
+        for condition, (own, confused) in weights.items():
+            if confused:
+                values += confused * _one_hot(study, condition, seeds, inside)
+            if own:
+                values += own * (study.preds_of(condition, seeds)[:, inside] == c)[:, :, np.newaxis]
+        members.append(_components(values / max(1, size) if shares else values, empty=shares and size == 0))
+    return stacked(members)
+
+
+def _components(values: NDArray[np.number], *, empty: bool = False) -> VarianceComponents:
+    """Of the images of one class; NaN of a share of no images."""
+    components = statistics.variance_components(values)
+    if empty:
+        components.total[...] = components.per_seed[...] = np.nan
+    return components
+
+
+def _right(study: Study, weights: Mapping[Condition, float], seeds: Sequence[int]) -> Floats:
+    """(S, n) weighted sum of whether each image is predicted right."""
+    right = np.zeros((len(seeds), len(study.labels)))
+    for condition, weight in weights.items():
+        right += weight * (study.preds_of(condition, seeds) == study.labels)
+    return right
+
+
+def _one_hot(study: Study, condition: Condition, seeds: Sequence[int], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(S, images inside, K) which class each image is predicted as."""
+    return np.asarray(study.preds_of(condition, seeds)[:, inside, np.newaxis] == np.arange(study.num_classes))
+
+
+def _share_of(weights: Mapping[Condition, float], images: Floats) -> Floats | None:
+    """The recall of one condition is a share; a difference is not."""
+    return images if list(weights.values()) == [1.0] else None
+
+
+def _largest(weights: Iterable[float]) -> float:
+    return max(abs(weight) for weight in weights)
