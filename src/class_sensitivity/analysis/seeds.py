@@ -1,11 +1,15 @@
-"""How many seeds a question still needs, and which runs would answer most for the least time."""
+"""How many seeds a question still needs."""
 
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from class_sensitivity.analysis.estimate import Estimate
+
+Floats = NDArray[np.float64]
 
 #: Probability with which that many seeds would decide, if the effect is what it looks like.
 POWER = 0.8
@@ -13,8 +17,8 @@ POWER = 0.8
 #: More are never advised: nobody runs them, and the extrapolation would mean little.
 MOST_SEEDS = 1000
 
-#: Half of the effects that a study of this precision could have shown lie within so many standard errors of its own.
-_HALF = 0.674
+#: One time in four a true effect is larger than it looks by so many standard errors, one time in four smaller.
+_QUARTILE = 0.674
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,9 @@ class SeedsNeeded:
 
     Attributes:
         about: If the effect is what it looks like; None: never on this test set, because the choice of images alone
-            leaves it open (or more than `MOST_SEEDS`).
-        at_best: If the effect is larger, by as much as one time in four.
-        at_worst: If it is smaller by as much; None as for `about`.
+            leaves it open, or more than `MOST_SEEDS`.
+        at_best: If the effect is larger, as one time in four.
+        at_worst: If it is smaller, as one time in four; None as for `about`.
     """
 
     about: int | None
@@ -33,17 +37,22 @@ class SeedsNeeded:
     at_worst: int | None
 
     def text(self) -> str:
-        """In words, such as `about 12 seeds (8 to 31)`."""
+        """In words.
+
+        Examples:
+            >>> SeedsNeeded(12, 8, 31).text()
+            'about 12 seeds (8 to 31)'
+            >>> SeedsNeeded(None, None, None).text()
+            'never on this test set'
+        """
         if self.about is None:
-            return "never on this test set" + (f", or {self.at_best} seeds at best" if self.at_best else "")
+            return "never on this test set" + (f" ({self.at_best} seeds at best)" if self.at_best else "")
         worst = "many more" if self.at_worst is None else str(self.at_worst)
         return f"about {self.about} seeds ({self.at_best} to {worst})"
 
 
 def seeds_needed(estimate: Estimate, *, above: float = 0.0, below: float = inf, alpha: float = 0.05) -> SeedsNeeded:
     """How many seeds a one-sided test at level alpha would need, with a power of `POWER`.
-
-    The variance over seeds shrinks with their number, that over images does not.
 
     Args:
         estimate: A single value, from at least two seeds.
@@ -53,26 +62,35 @@ def seeds_needed(estimate: Estimate, *, above: float = 0.0, below: float = inf, 
     """
     value, error = float(estimate.value), float(estimate.error)
     distance = abs(min(value - above, below - value))
-    about, best, worst = (
-        _seeds(estimate, d, alpha) for d in (distance, distance + _HALF * error, distance - _HALF * error)
-    )
-    return SeedsNeeded(about, best, worst)
+    likely = distance, distance + _QUARTILE * error, distance - _QUARTILE * error
+    numbers = (float(seeds_to_tell(estimate, np.asarray(each), alpha=alpha)) for each in likely)
+    return SeedsNeeded(*(None if number == inf else int(number) for number in numbers))
 
 
-def _seeds(estimate: Estimate, distance: float, alpha: float) -> int | None:
+def seeds_to_tell(estimate: Estimate, distance: Floats, *, alpha: float = 0.05) -> Floats:
+    """The number of seeds at which a one-sided test finds an effect of this size, with a power of `POWER`.
+
+    The variance over seeds shrinks with their number, that over images does not: n solves
+    distance = (t_alpha + t_power) sqrt(V_seed / n + V_images).
+
+    Args:
+        estimate: Where the variances come from, from at least two seeds.
+        distance: (...) distance of the value from what it is tested against, in its unit.
+        alpha: The test's level.
+
+    Returns:
+        (...) whole numbers of 2 or more; infinite where no number up to `MOST_SEEDS` is enough.
+    """
     seeds = len(estimate.per_seed)
-    of_one_seed, images = float(estimate.seed_variance) * seeds, float(estimate.image_variance)
+    of_one_seed, images = estimate.seed_variance * seeds, estimate.image_variance
     prior = estimate.seed_freedom - (seeds - 1)
-    if distance <= 0:
-        return None
-    for number in range(2, MOST_SEEDS + 1):
-        part = of_one_seed / number
-        variance = part + images
-        freedom = variance**2 / (part**2 / (number - 1 + prior)) if part > 0 else inf
-        quantiles = stats.t.ppf([1 - alpha, POWER], min(freedom, 1e9)).sum()
-        if distance >= quantiles * variance**0.5:
-            return number
-        # What no number of seeds can take away:
-        if distance < stats.norm.ppf([1 - alpha, POWER]).sum() * images**0.5:
-            return None
-    return None
+    number = np.full(np.shape(distance), float(seeds))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(30):  # the quantiles depend on the degrees of freedom, and these on the number
+            part = of_one_seed / number
+            freedom = np.minimum((part + images) ** 2 / (part**2 / (number - 1 + prior)), 1e9)
+            quantiles = stats.t.ppf(1 - alpha, freedom) + stats.t.ppf(POWER, freedom)
+            left = (distance / quantiles) ** 2 - images
+            number = np.where((left > 0) & (distance > 0), np.maximum(of_one_seed / left, 2.0), np.inf)
+            number = np.minimum(number, 2.0 * MOST_SEEDS)  # from infinity there would be no way back
+    return np.where(number > MOST_SEEDS, np.inf, np.ceil(number - 1e-9))

@@ -23,7 +23,7 @@ from class_sensitivity.stress import Noise
 _FIRST_KIND = Noise().kind.name
 
 #: What is kept of every run beside its predictions.
-_SCALARS = ("effective_noise", "train_size", "steps")
+_SCALARS = ("effective_noise", "train_size", "steps", "duration_s")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +39,7 @@ class Study:
         labels: (n,) true class of each test image.
         arrays: xarray data set with
             `counts` (condition, seed, true, predicted) int64, 0 where a run is missing;
-            `present` (condition, seed) bool; and per run `effective_noise`, `train_size`, `steps`.
+            `present` (condition, seed) bool; and per run `effective_noise`, `train_size`, `steps`, `duration_s`.
         preds: (condition, seed, image) int16 predicted classes, -1 where a run is missing.
         directories: (condition, seed) -> run directory.
         notes: What a reader should know about how the runs differ, as sentences.
@@ -88,7 +88,8 @@ class Study:
             recipe: As the attribute.
             data: As the attribute.
             model: As the attribute.
-            scalars: What is known of each run beside its predictions: `effective_noise`, `train_size`, `steps`.
+            scalars: What is known of each run beside its predictions: `effective_noise`, `train_size`,
+                `steps`, `duration_s`.
             directories: As the attribute.
             notes: As the attribute.
 
@@ -271,7 +272,7 @@ class Study:
         return self.preds[self._index(condition), self._places(seeds)]
 
     def mean_of(self, scalar: str, condition: Condition, seeds: Sequence[int] | None = None) -> float:
-        """Mean over runs of `effective_noise`, `train_size` or `steps`.
+        """Mean over runs of `effective_noise`, `train_size`, `steps` or `duration_s`.
 
         Args:
             scalar: Which of the three.
@@ -412,7 +413,12 @@ def _arrange(recipe: str, members: list[tuple[Path, RunRecord]], left_out: list[
         data=first.identity.data.name,
         model=first.identity.model.name,
         scalars={
-            key: {"effective_noise": record.noise.effective, "train_size": record.train_size, "steps": record.steps}
+            key: {
+                "effective_noise": record.noise.effective,
+                "train_size": record.train_size,
+                "steps": record.steps,
+                "duration_s": record.durations.total_s,
+            }
             for key, (_, record) in usable.items()
         },
         directories={key: path for key, (path, _) in usable.items()},

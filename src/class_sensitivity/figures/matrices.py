@@ -34,6 +34,7 @@ def draw_matrix(
     text: Callable[[float], str],
     spread: Matrix | None = None,
     marked: NDArray[np.bool_] | None = None,
+    judged: NDArray[np.bool_] | None = None,
 ) -> AxesImage:
     """Draws one (K, K) matrix [true, predicted] in the article's view, with the value in each cell.
 
@@ -46,6 +47,7 @@ def draw_matrix(
         text: What to write into a cell of this value.
         spread: (K, K) standard deviations, written below the values.
         marked: (K, K) cells to frame.
+        judged: (K, K) cells that could have been framed; the numbers of the others are grey. None: all.
     """
     view = np.asarray(matrix, np.float64).T  # [predicted, true]: rows up the left side
     image = axes.imshow(view, cmap=cmap, norm=norm, origin="lower")
@@ -63,6 +65,9 @@ def draw_matrix(
         if spread is not None:
             words += f"\n±{spread[column, row]:.0f}"
         is_marked = marked is not None and bool(marked[column, row])
+        ink = "white" if dark[row, column] else "black"
+        if judged is not None and not judged[column, row]:
+            ink = "0.55"
         axes.text(
             column,
             row,
@@ -71,7 +76,7 @@ def draw_matrix(
             va="center",
             fontsize=7 if spread is None else 5.5,
             fontweight="bold" if is_marked else "normal",
-            color="white" if dark[row, column] else "black",
+            color=ink,
         )
         if is_marked:
             axes.add_patch(_frame(column, row))
@@ -142,6 +147,7 @@ def plot_relative(
     class_names: Sequence[str],
     title: str = "",
     *,
+    judged: NDArray[np.bool_] | None = None,
     limit: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -152,6 +158,7 @@ def plot_relative(
         marked: (K, K) cells to frame.
         class_names: The K names.
         title: Above it.
+        judged: (K, K) cells that could have been framed; None: all.
         limit: The scale runs from -limit to limit; None: to the largest cell.
         ax: Where to draw; None: on a figure of its own.
     """
@@ -159,7 +166,9 @@ def plot_relative(
     axes = ax or new_axes(size, size)
     limit = limit or float(np.abs(matrix).max()) or 1.0
     norm = _difference_norm(limit)
-    image = draw_matrix(axes, matrix, class_names, cmap=DIFFERENCES, norm=norm, text=_difference, marked=marked)
+    image = draw_matrix(
+        axes, matrix, class_names, cmap=DIFFERENCES, norm=norm, text=_difference, marked=marked, judged=judged
+    )
     axes.set_title(title, parse_math=False)
     _difference_bar(image, axes, limit, shrink=0.8)
     return axes
@@ -200,6 +209,7 @@ def plot_relatives(
     class_names: Sequence[str],
     *,
     limit: float,
+    judged: Sequence[NDArray[np.bool_]] | None = None,
 ) -> AxesArray:
     """Relative matrices side by side, on the report's one scale.
 
@@ -209,6 +219,7 @@ def plot_relatives(
         titles: One a panel.
         class_names: The K names.
         limit: The scale runs from -limit to limit.
+        judged: (K, K) cells that could have been framed, for each matrix; None: all.
 
     Returns:
         (panels,) axes.
@@ -216,9 +227,11 @@ def plot_relatives(
     size = _size(len(class_names))
     figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
     panels: AxesArray = figure.subplots(1, len(matrices), squeeze=False)[0]
-    for axes, matrix, frames, title in zip(panels, matrices, marked, titles, strict=True):
+    norm = _difference_norm(limit)
+    could: Sequence[NDArray[np.bool_] | None] = judged or [None] * len(matrices)
+    for axes, matrix, frames, known, title in zip(panels, matrices, marked, could, titles, strict=True):
         image = draw_matrix(
-            axes, matrix, class_names, cmap=DIFFERENCES, norm=_difference_norm(limit), text=_difference, marked=frames
+            axes, matrix, class_names, cmap=DIFFERENCES, norm=norm, text=_difference, marked=frames, judged=known
         )
         axes.set_title(title, parse_math=False)
     _difference_bar(image, panels, limit, shrink=0.8)
@@ -233,6 +246,7 @@ def plot_levels(
     class_names: Sequence[str],
     *,
     limit: float,
+    judged: Sequence[NDArray[np.bool_]] | None = None,
 ) -> AxesArray:
     """One row a level: the mean confusion matrix on the left, the relative matrix on the right.
 
@@ -243,6 +257,7 @@ def plot_levels(
         titles: One a level.
         class_names: The K names.
         limit: The relative scale runs from -limit to limit.
+        judged: For each level (K, K) cells that could have been framed; None: all.
 
     Returns:
         (levels, 2) axes.
@@ -251,7 +266,9 @@ def plot_levels(
     figure = Figure(figsize=(2 * size + 1.5, (size + 0.3) * len(counts)), layout="constrained")
     rows: AxesArray = figure.subplots(len(counts), 2, squeeze=False)
     top = max(float(c.mean(axis=0).max()) for c in counts)
-    for (left, right), mine, relative, frames, title in zip(rows, counts, relatives, marked, titles, strict=True):
+    could: Sequence[NDArray[np.bool_] | None] = judged or [None] * len(counts)
+    levels = zip(rows, counts, relatives, marked, could, titles, strict=True)
+    for (left, right), mine, relative, frames, known, title in levels:
         mean = draw_matrix(left, mine.mean(axis=0), class_names, cmap=COUNTS, norm=Normalize(0, top), text=_count)
         left.set_title(f"{title}: mean of {len(mine)} {'seed' if len(mine) == 1 else 'seeds'}", parse_math=False)
         difference = draw_matrix(
@@ -262,6 +279,7 @@ def plot_levels(
             norm=_difference_norm(limit),
             text=_difference,
             marked=frames,
+            judged=known,
         )
         right.set_title(f"{title}: minus the baseline", parse_math=False)
     # A bar's length is a share of all rows; it should stay about one row long.

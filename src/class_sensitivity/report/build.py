@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.claims.claim_set import Focus
+from class_sensitivity.analysis.claims.next_runs import next_runs
 from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
 from class_sensitivity.data.arrays import ImageArrays
@@ -24,7 +25,7 @@ from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.report.console import print_section
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
-from class_sensitivity.report.findings import caveats, findings
+from class_sensitivity.report.findings import at_a_glance, caveats, findings
 from class_sensitivity.report.page import SavedFigure, Section, render
 from class_sensitivity.report.tables import write_tables
 from class_sensitivity.runs.directory import read_record
@@ -133,13 +134,15 @@ def _write_all(folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, consol
             for spec in specs:
                 figures.append(_save(spec, folder, place))
                 progress.advance(task)
+            verdicts = claims.judge(results, _other_models(results, all_results)) if claims else []
             sections.append(
                 Section(
                     results=results,
+                    glance=at_a_glance(results, verdicts, next_runs(results.study, verdicts)),
                     findings=findings(results),
                     caveats=[*caveats(results), *missing_images],
                     claims=claims,
-                    verdicts=claims.judge(results, _other_models(results, all_results)) if claims else [],
+                    verdicts=verdicts,
                     figures=figures,
                 )
             )

@@ -236,7 +236,8 @@ def _levels(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec
             name,
             _numbered(f"Every level of {curve.label}", name, focus),
             "Left the mean confusion matrix, right the same minus the baseline of the same seeds. Framed cells differ "
-            f"from 0 at a false discovery rate of {results.alpha:g}.",
+            f"from 0 at a false discovery rate of {results.alpha:g}; grey numbers are of cells with too few images to "
+            "be judged.",
             lambda shown=shown: matrices.plot_levels(  # type: ignore[misc]
                 [study.counts_of(condition) for condition in shown],
                 [compared[condition].relative.cells.value for condition in shown],
@@ -244,6 +245,7 @@ def _levels(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec
                 [condition.label for condition in shown],
                 study.class_names,
                 limit=limit,
+                judged=[compared[condition].relative.judged for condition in shown],
             ),
         )
 
@@ -265,6 +267,7 @@ def _side_by_side(results: Results, limit: float, focus: Focus) -> Iterator[Figu
                 titles,
                 results.study.class_names,
                 limit=limit,
+                judged=[matrix.judged for matrix in shown],
             ),
         )
 

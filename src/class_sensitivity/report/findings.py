@@ -1,14 +1,97 @@
 """What the runs found: which classes are fragile, to what, how sure that is, and what would help."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from class_sensitivity.analysis.claims.evidence import candidates
+from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REPRODUCED, UNDECIDED, Verdict
+from class_sensitivity.analysis.claims.next_runs import NextRuns
+from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.sensitivity import LOSS_PER_SLOPE, Cost, Curve, Results
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, smallest_sign_flip_p
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.runs.condition import BASELINE
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of what can be read at a glance: what it is about, and what is known."""
+
+    about: str
+    text: str
+
+
+def at_a_glance(results: Results, verdicts: Sequence[Verdict], advised: NextRuns | None) -> list[Line]:
+    """A study in at most ten lines: what is decided first, then what is tied, then what would decide the rest.
+
+    Args:
+        results: Of the study.
+        verdicts: On the claims about its data set, if there are any.
+        advised: The runs that would decide most.
+    """
+    names = results.study.class_names
+    lines = []
+    baseline = results.baseline
+    if baseline is not None:
+        recall = baseline.recall.scaled(100)
+        worst = int(np.nanargmin(recall.value))
+        lines.append(
+            Line(
+                "accuracy",
+                f"{baseline.accuracy.scaled(100).text()} %; least accurate: {names[worst]}, {recall[worst].text()} %",
+            )
+        )
+    # The article has two kinds of stress; a study of more is shown whole on the page.
+    lines += [Line(f"{curve.label}", _who_falls_most(results, curve)) for curve in list(results.curves.values())[:2]]
+    if results.costs:
+        cost = _shown_cost(results)
+        less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
+        why = f"{less.text()} for the missing examples, {misled.text()} for being misled"
+        lines.append(Line(cost.noise.label, f"costs {float(less.value + misled.value):.1f} points: {why}"))
+    for verdict in (REPRODUCED, CONTRADICTED):
+        if ids := [each.id for each in verdicts if each.verdict == verdict]:
+            lines.append(Line(f"{verdict}, {len(ids)}", ", ".join(ids)))
+    undecided = [each for each in verdicts if each.verdict == UNDECIDED]
+    # Whoever never comes out of these test images stands last.
+    undecided.sort(key=lambda each: np.inf if each.needed is None or each.needed.about is None else each.needed.about)
+    if undecided:
+        words = ", ".join(f"{each.id} ({_seeds_in_short(each)})" for each in undecided)
+        lines.append(Line(f"undecided, {len(undecided)}", words))
+    if ids := [each.id for each in verdicts if each.verdict == NOT_RUN]:
+        lines.append(Line(f"not run, {len(ids)}", ", ".join(ids)))
+    if advised is not None:
+        lines.append(Line("next", advised.text()))
+    return lines
+
+
+def _seeds_in_short(verdict: Verdict) -> str:
+    if verdict.needed is None:
+        return "no number of seeds known"
+    return "never on these images" if verdict.needed.about is None else f"{verdict.needed.about} seeds"
+
+
+def _who_falls_most(results: Results, curve: Curve) -> str:
+    """Which classes can be the most sensitive one, and about how many seeds would tell the first two apart."""
+    names, loss = results.study.class_names, curve.loss
+    order = np.argsort(-loss.value, kind="stable")
+    order = order[~np.isnan(loss.value[order])]
+    first, last = int(order[0]), int(order[-1])
+    spread = f"{names[first]} loses {loss[first].text()} points per 10, {names[last]} {loss[last].text()}"
+    if len(curve.seeds) < 2 or len(order) < 2:
+        return spread
+    possible = candidates(curve.slope_gaps, results.alpha)
+    if len(possible) == 1:
+        return f"{names[possible[0]]} falls most, and the others are excluded; {spread}"
+    rival = int(order[1])
+    needed = seeds_needed(curve.slope_gaps[first, rival], alpha=results.alpha)
+    told = f"{names[first]} from {names[rival]}: {needed.text()}"
+    if len(possible) == len(names):
+        return f"any class can fall most; {spread}; {told}"
+    listed = " or ".join(names[i] for i in order if i in possible)
+    return f"{listed} can fall most, and the others are excluded; {spread}; {told}"
 
 
 def findings(results: Results) -> list[str]:
@@ -115,11 +198,16 @@ def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
         yield f"Under {curve.label} these curves bend, in points lost per 10 points of stress: {'; '.join(bends)}."
 
 
+def _shown_cost(results: Results) -> Cost:
+    """Of the strongest noise of the first kind."""
+    first_kind = results.study.noise_kinds[0]
+    return max(results.costs, key=lambda cost: (cost.noise.noise_kind == first_kind, cost.noise.level))
+
+
 def _cost(results: Results) -> Iterator[str]:
     if not results.costs:
         return
-    first_kind = results.study.noise_kinds[0]
-    cost = max(results.costs, key=lambda cost: (cost.noise.noise_kind == first_kind, cost.noise.level))
+    cost = _shown_cost(results)
     less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
     yield (
         f"{cost.noise.label} costs {float(less.value + misled.value):.1f} points of accuracy: {less.text()} because "
@@ -171,7 +259,15 @@ def _confusions(results: Results) -> Iterator[str]:
         return
     listed = ", ".join(f"{study.class_names[i]} taken for {study.class_names[j]} ({mean:.0f})" for i, j, mean in top)
     direction = baseline.direction
-    directed = f"; {int(direction.marked.sum())} of {len(direction.pairs)} pairs have a direction"
+    test = direction.symmetry_new_images
+    whole = (
+        ""
+        if test is None
+        else (
+            f"; confusion as a whole {'has' if test.p <= results.alpha else 'may have'} a direction (p = {test.p:.2g})"
+        )
+    )
+    directed = f"{whole}, {int(direction.marked.sum())} of {len(direction.pairs)} pairs have one by themselves"
     tested = directed if len(direction.difference.per_seed) > 1 else ""
     subject = "confusions of the baseline are" if len(top) > 1 else "confusion of the baseline is"
     yield f"The most frequent {subject} {listed}, in test images{tested}."

@@ -11,9 +11,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from class_sensitivity import __version__
 from class_sensitivity.analysis.claims.claim_set import ClaimSet
-from class_sensitivity.analysis.claims.judging import Verdict
-from class_sensitivity.analysis.sensitivity import Results
+from class_sensitivity.analysis.claims.judging import (
+    CONTRADICTED,
+    NOT_APPLICABLE,
+    NOT_RUN,
+    REPRODUCED,
+    UNDECIDED,
+    Verdict,
+)
+from class_sensitivity.analysis.sensitivity import MIN_MEAN_COUNT, Results
 from class_sensitivity.analysis.study import LeftOut
+from class_sensitivity.report.findings import Line
 from class_sensitivity.settings import AnalyzeSettings
 
 
@@ -104,6 +112,7 @@ class Section:
 
     Attributes:
         results: Of the study.
+        glance: The study in a few lines.
         findings: Sentences, the most important first.
         caveats: Sentences.
         claims: The claims about its data set, if there are any.
@@ -112,11 +121,18 @@ class Section:
     """
 
     results: Results
+    glance: list[Line]
     findings: list[str]
     caveats: list[str]
     claims: ClaimSet | None
     verdicts: list[Verdict]
     figures: list[SavedFigure]
+
+    @property
+    def ordered_verdicts(self) -> list[Verdict]:
+        """What is decided first, then what is open, then what was not run."""
+        order = (REPRODUCED, CONTRADICTED, UNDECIDED, NOT_RUN, NOT_APPLICABLE)
+        return sorted(self.verdicts, key=lambda verdict: order.index(verdict.verdict))
 
     def class_rows(self) -> list[ClassRow]:
         """One row a class."""
@@ -204,6 +220,7 @@ def render(
         "left_out": left_out,
         "tables": tables,
         "settings": settings,
+        "min_mean_count": MIN_MEAN_COUNT,
         "version": __version__,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }

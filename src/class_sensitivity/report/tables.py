@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from class_sensitivity.analysis.claims.judging import Verdict
-from class_sensitivity.analysis.sensitivity import Results
+from class_sensitivity.analysis.seeds import seeds_to_tell
+from class_sensitivity.analysis.sensitivity import Curve, Direction, RelativeMatrix, Results
 from class_sensitivity.analysis.statistics import sign_flip_p
 from class_sensitivity.runs.condition import Condition
 
@@ -62,9 +64,16 @@ def conditions_table(results: Results) -> pd.DataFrame:
                 "fall_low": float(fall.low) if fall else np.nan,
                 "fall_high": float(fall.high) if fall else np.nan,
                 "asymmetry": result.direction.asymmetry,
+                "asymmetry_by_chance": result.direction.asymmetry_by_chance,
+                **_tests(result.direction),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _tests(direction: Direction) -> Row:
+    tests = {"new_images": direction.symmetry_new_images, "these_images": direction.symmetry_these_images}
+    return {f"symmetry_p_{name}": np.nan if test is None else test.p for name, test in tests.items()}
 
 
 def classes_table(results: Results) -> pd.DataFrame:
@@ -107,7 +116,9 @@ def relative_table(results: Results) -> pd.DataFrame:
             high=matrix.cells.high.ravel(),
             p=matrix.cells.p.ravel(),
             sign_flip_p=flips.ravel(),
+            judged=matrix.judged.ravel(),
             marked=matrix.marked.ravel(),
+            seeds_needed=_seeds_for_mark(matrix).ravel() if several else np.nan,
         )
         for position, (key, value) in enumerate(_stress(condition).items()):
             frame.insert(position, key, value)
@@ -115,12 +126,19 @@ def relative_table(results: Results) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
+def _seeds_for_mark(matrix: RelativeMatrix) -> NDArray[np.float64]:
+    """(K, K) seeds after which a cell would be likely to differ from 0 by itself, two-sided at 5 %."""
+    return seeds_to_tell(matrix.cells, np.abs(matrix.cells.value), alpha=matrix.cells.alpha / 2)
+
+
 def sensitivity_table(results: Results) -> pd.DataFrame:
     """One row per kind of stress and class: slope, rank, knee."""
     rows = []
     for kind, curve in results.curves.items():
+        order = np.argsort(-curve.loss.value, kind="stable").tolist()
         for index, name in enumerate(results.study.class_names):
             knee, ranks = curve.knees[index], curve.ranks
+            behind = order[order.index(index) + 1 : order.index(index) + 2]
             rows.append(
                 {
                     "stress": kind,
@@ -132,6 +150,7 @@ def sensitivity_table(results: Results) -> pd.DataFrame:
                     "slope_high": curve.slope.high[index],
                     "expected_rank": np.nan if ranks is None else 1 + ranks[index] @ np.arange(len(ranks)),
                     "most_sensitive_probability": np.nan if ranks is None else ranks[index, 0],
+                    "seeds_to_tell_from_next": _seeds_for_rank(curve, index, behind[0]) if behind else np.nan,
                     "knee": knee.level,
                     "knee_low": knee.low,
                     "knee_high": knee.high,
@@ -141,6 +160,12 @@ def sensitivity_table(results: Results) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _seeds_for_rank(curve: Curve, index: int, behind: int) -> float:
+    """Seeds after which a class would be likely to be told from the one that is ranked behind it."""
+    gap = curve.slope_gaps[index, behind]
+    return float(seeds_to_tell(gap, np.abs(gap.value), alpha=gap.alpha)) if len(curve.seeds) > 1 else np.nan
 
 
 def ranks_table(results: Results) -> pd.DataFrame:
@@ -199,7 +224,39 @@ def costs_table(results: Results) -> pd.DataFrame:
 
 def claims_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """One row per claim."""
-    return pd.DataFrame([vars(verdict) for verdict in verdicts])
+    columns = ("id", "claim", "verdict", "effect", "low", "high", "unit", "seeds", "sentence", "command")
+    rows = [{column: getattr(verdict, column) for column in columns} | _seeds(verdict) for verdict in verdicts]
+    return pd.DataFrame(rows)
+
+
+def _seeds(verdict: Verdict) -> Row:
+    """Seeds needed, in all; NaN where the claim is not undecided, infinite where no number is enough."""
+    needed = verdict.needed
+    if needed is None:
+        return {"seeds_needed": np.nan}
+    return {"seeds_needed": np.inf if needed.about is None else float(needed.about)}
+
+
+def parts_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per part of a claim."""
+    rows = []
+    for verdict in verdicts:
+        for part in verdict.parts:
+            decisive = part.decisive
+            rows.append(
+                {
+                    "id": verdict.id,
+                    "part": part.words,
+                    "verdict": part.verdict,
+                    "note": part.note,
+                    "decisive": decisive.words,
+                    "effect": float(decisive.estimate.value),
+                    "standard_error": float(decisive.estimate.error),
+                    "margin": decisive.margin,
+                    "unit": decisive.unit,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 #: File name -> the function that makes the table.
@@ -229,6 +286,7 @@ def write_tables(all_results: Sequence[Results], all_verdicts: Sequence[Sequence
     written = []
     makers = {name: [make(results) for results in all_results] for name, make in TABLES.items()}
     makers["claims"] = [claims_table(verdicts) for verdicts in all_verdicts]
+    makers["claim_parts"] = [parts_table(verdicts) for verdicts in all_verdicts]
     for name, frames in makers.items():
         tagged = []
         for results, frame in zip(all_results, frames, strict=True):

@@ -31,12 +31,15 @@ def sweep_command(data: str, model: str, conditions: Sequence[Condition], seeds:
     Examples:
         >>> sweep_command("cifar10", "cnn6", [noise(0.1), noise(0.2)], [1, 2])
         'python train.py -m noise.frac=0,0.1,0.2 seed=1,2 data=cifar10 model=cnn6'
+        >>> sweep_command("cifar10", "cnn6", [BASELINE], range(6, 41))
+        "python train.py -m 'seed=range(6,41)' data=cifar10 model=cnn6"
     """
     series: dict[str, set[float]] = {}
     for condition in conditions:
         if not condition.is_baseline:
             series.setdefault(str(condition.series), set()).add(condition.level)
-    fixed = f"seed={','.join(map(str, seeds))} data={data} model={model}"
+    listed = f"seed={','.join(map(str, seeds))}" if len(seeds) <= 10 else f"'seed=range({seeds[0]},{seeds[-1] + 1})'"
+    fixed = f"{listed} data={data} model={model}"
     sweeps = []
     for kind, levels in series.items():
         setting = {"reduction": "reduction.frac", "shuffle": "noise.frac"}.get(kind, f"noise.kind={kind} noise.frac")

@@ -159,6 +159,8 @@ def judge_part(words: str, comparisons: Sequence[Comparison], alpha: float, note
         verdict = CONTRADICTED
     else:
         verdict = UNDECIDED
+        if any(comparison.too_narrow(alpha) for comparison in comparisons):
+            note = f"{note} The margin is too narrow for this number of seeds: no value could pass.".strip()
     return Part(words, tuple(comparisons), verdict, note)
 
 
@@ -178,6 +180,10 @@ def decide(parts: Sequence[Part], alpha: float) -> Verdict:
         holding = sum(comparison.holds(alpha) for comparison in comparisons)
         sentence = f"of {len(comparisons)} comparisons {holding} hold; the decisive one is {sentence}"
     sentence = sentence[0].upper() + sentence[1:] + "."
+    if len(decisive.conditions) == 1 and len(decisive.estimate.per_seed) > 1:
+        # The choice of images is half of the variance of one condition, and almost none of that of a difference.
+        here = decisive.estimate.at(2 * alpha).on_these_images()
+        sentence += f" That is about new images, too; on these images alone it is {here.text(2, signed=True)}."
     found = Verdict.of(verdict, decisive.estimate.at(2 * alpha), decisive.unit, sentence)
     found = replace(
         found, parts=tuple(parts), conditions=tuple(dict.fromkeys(c for x in comparisons for c in x.conditions))
