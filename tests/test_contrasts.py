@@ -8,7 +8,7 @@ from support.plans import MATCHED, SYMMETRIC, Files, load_one, read_files, recal
 from support.synthetic import THREE
 
 from class_sensitivity.analysis import statistics
-from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.sensitivity import cell_contrast, contrast, relative_matrix
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE

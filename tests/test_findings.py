@@ -7,7 +7,8 @@ import pytest
 from support.reports import settings
 from support.synthetic import THREE
 
-from class_sensitivity.analysis.claims.judging import Focus, noise, reduction
+from class_sensitivity.analysis.claims.claim_set import Focus
+from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays

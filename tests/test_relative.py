@@ -11,7 +11,7 @@ from support.plans import PLAN, Files, load_one, read_files, write_plan
 from support.synthetic import THREE
 
 from class_sensitivity.analysis import statistics
-from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.sensitivity import RelativeMatrix, Results, analyse, relative_matrix
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import most_confused

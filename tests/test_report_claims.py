@@ -8,7 +8,7 @@ from support.synthetic import CIFAR10, World, shares, write_study
 
 from class_sensitivity.analysis import claims
 from class_sensitivity.analysis.claims.cifar10 import CLAIMS
-from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.runs.condition import BASELINE
 
 

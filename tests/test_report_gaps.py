@@ -18,7 +18,7 @@ from support.reports import (
 )
 from support.synthetic import World, shares, write_run, write_study
 
-from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.runs.condition import BASELINE
 
 

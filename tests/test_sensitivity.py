@@ -21,7 +21,7 @@ from support.synthetic import THREE, World, shares, write_study
 
 from class_sensitivity import confusion
 from class_sensitivity.analysis import statistics
-from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.sensitivity import Results, analyse, contrast
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from class_sensitivity import config as configuration
-from class_sensitivity.analysis.claims.judging import noise, reduction
+from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.report import build
 from class_sensitivity.report.build import write_report
