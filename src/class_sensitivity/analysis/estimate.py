@@ -16,7 +16,7 @@ _INFINITE = 1e9
 def with_interval(
     value: float, low: float, high: float, *, digits: int = 1, signed: bool = False, unit: str = ""
 ) -> str:
-    """A number with its interval, as text.
+    """A number with its interval, as text; what rounds to 0 has no minus.
 
     Args:
         value: The number.
@@ -30,7 +30,7 @@ def with_interval(
         >>> with_interval(1.25, 0.5, 2.0, digits=2, signed=True, unit="test images")
         '+1.25 [+0.50, +2.00] test images'
     """
-    form = f"{'+' if signed else ''}.{digits}f"
+    form = f"{'+' if signed else ''}z.{digits}f"
     interval = "" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]"
     return f"{value:{form}}{interval}" + (f" {unit}" if unit else "")
 

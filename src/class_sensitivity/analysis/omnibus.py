@@ -76,7 +76,8 @@ def omnibus_test(
     shape = sample / np.trace(sample) if np.trace(sample) > 0 else np.eye(measurements) / measurements
     seed_square = seed_trace**2 * max(float((shape**2).sum()), 1 / max(1.0, most_seed_freedom))
     trace, square = seed_trace, seed_square
-    if new_images:
+    # Images that differ less than their interaction with seeds makes them differ count as equal.
+    if new_images and np.trace(images) > 0:
         trace += float(np.trace(images))
         square += 2 * seed_trace * float((shape * images).sum()) + float((images**2).sum())
     statistic = float((per_seed.mean(axis=0) ** 2).sum()) / trace

@@ -387,7 +387,6 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
     totals = np.bincount(study.labels, minlength=study.num_classes)[study.labels]
     right = np.stack([study.preds_of(condition, seeds) == study.labels for condition in conditions], axis=-1)
     shares = right / totals[:, np.newaxis]
-    size = _own_error(shares, study.labels, np.array(list(weights.values())), study.num_classes)
     knees = []
     seed_weights = statistics.seed_weights(len(seeds), resamples, rng)
     slopes = np.full((resamples, study.num_classes), np.nan)
@@ -397,9 +396,12 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
             knees.append(NO_KNEE)
             continue
         draws = statistics.resample(shares[:, inside], study.labels[inside], seed_weights, rng)
-        drawn = draws @ np.array(list(weights.values()))
+        drawn = draws @ np.array(list(weights.values())) - slope.value[c]
+        spread = drawn.std()
+        if spread < 1e-9 * slope.error[c]:  # nothing varied, but a rounding error
+            drawn, spread = rng.standard_normal(resamples), 1.0
         # The bootstrap knows each class's own seeds; the interval of the slope has borrowed strength.
-        slopes[:, c] = slope.value[c] + (drawn - slope.value[c]) * slope.error[c] / size[c]
+        slopes[:, c] = slope.value[c] + drawn * slope.error[c] / spread
         curve = shares[:, inside].sum(axis=1).mean(axis=0)
         knees.append(statistics.knee(levels, curve, draws, alpha=alpha))
     # Ten curves give ten chances of a bend: a knee must stand out among the classes.
@@ -418,16 +420,6 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
         ranks=ranks,
         knees=tuple(knees),
     )
-
-
-def _own_error(shares: Floats, labels: NDArray[np.int16], weights: Floats, num_classes: int) -> Floats:
-    """(K,) standard error of each class's slope by its own seeds, as the bootstrap draws it; 1 where there is none."""
-    errors = np.ones(num_classes)
-    for c in range(num_classes):
-        inside = labels == c
-        if len(shares) > 1 and inside.any():
-            errors[c] = float(statistics.estimate(shares[:, inside] @ weights).error)
-    return errors
 
 
 def _slope_gaps(study: Study, weights: Mapping[Condition, float], alpha: float) -> Estimate:
@@ -491,7 +483,7 @@ def _direction(study: Study, condition: Condition, alpha: float) -> Direction:
         difference=difference,
         marked=statistics.benjamini_hochberg(difference.p, alpha),
         asymmetry=asymmetry(counts),
-        asymmetry_by_chance=float(chance),
+        asymmetry_by_chance=float(np.minimum(chance, 1)),
         symmetry_new_images=new_images,
         symmetry_these_images=these_images,
     )

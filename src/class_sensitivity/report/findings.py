@@ -11,7 +11,7 @@ from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REP
 from class_sensitivity.analysis.claims.next_runs import NextRuns
 from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.sensitivity import LOSS_PER_SLOPE, Cost, Curve, Results
-from class_sensitivity.analysis.statistics import KNEE_LEVELS, smallest_sign_flip_p
+from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochberg, smallest_sign_flip_p
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.runs.condition import BASELINE
 
@@ -32,16 +32,15 @@ def at_a_glance(results: Results, verdicts: Sequence[Verdict], advised: NextRuns
         verdicts: On the claims about its data set, if there are any.
         advised: The runs that would decide most.
     """
-    names = results.study.class_names
     lines = []
     baseline = results.baseline
     if baseline is not None:
         recall = baseline.recall.scaled(100)
-        worst = int(np.nanargmin(recall.value))
+        worst, which = _lowest(results, recall.value)
         lines.append(
             Line(
                 "accuracy",
-                f"{baseline.accuracy.scaled(100).text()} %; least accurate: {names[worst]}, {recall[worst].text()} %",
+                f"{baseline.accuracy.scaled(100).text()} %; least accurate: {which}, {recall[worst].text()} %",
             )
         )
     # The article has two kinds of stress; a study of more is shown whole on the page.
@@ -50,7 +49,7 @@ def at_a_glance(results: Results, verdicts: Sequence[Verdict], advised: NextRuns
         cost = _shown_cost(results)
         less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
         why = f"{less.text()} for the missing examples, {misled.text()} for being misled"
-        lines.append(Line(cost.noise.label, f"costs {float(less.value + misled.value):.1f} points: {why}"))
+        lines.append(Line(cost.noise.label, f"costs {float(less.value + misled.value):z.1f} points: {why}"))
     for verdict in (REPRODUCED, CONTRADICTED):
         if ids := [each.id for each in verdicts if each.verdict == verdict]:
             lines.append(Line(f"{verdict}, {len(ids)}", ", ".join(ids)))
@@ -75,23 +74,50 @@ def _seeds_in_short(verdict: Verdict) -> str:
 
 def _who_falls_most(results: Results, curve: Curve) -> str:
     """Which classes can be the most sensitive one, and about how many seeds would tell the first two apart."""
-    names, loss = results.study.class_names, curve.loss
-    order = np.argsort(-loss.value, kind="stable")
-    order = order[~np.isnan(loss.value[order])]
-    first, last = int(order[0]), int(order[-1])
+    names, loss, order = results.study.class_names, curve.loss, _by_loss(curve)
+    first, last = order[0], order[-1]
+    if _all_alike(loss.value):
+        return f"no class can be told from another: each loses {loss.value[first]:z.1f} points per 10"
     spread = f"{names[first]} loses {loss[first].text()} points per 10, {names[last]} {loss[last].text()}"
-    if len(curve.seeds) < 2 or len(order) < 2:
+    if len(curve.seeds) < 2:
         return spread
     possible = candidates(curve.slope_gaps, results.alpha)
     if len(possible) == 1:
         return f"{names[possible[0]]} falls most, and the others are excluded; {spread}"
-    rival = int(order[1])
+    rival = order[1]
     needed = seeds_needed(curve.slope_gaps[first, rival], alpha=results.alpha)
     told = f"{names[first]} from {names[rival]}: {needed.text()}"
-    if len(possible) == len(names):
+    if not _any_told_apart(results, curve):
+        return f"no class can be told from another; {spread}; {told}"
+    if len(possible) == len(order):
         return f"any class can fall most; {spread}; {told}"
     listed = " or ".join(names[i] for i in order if i in possible)
     return f"{listed} can fall most, and the others are excluded; {spread}; {told}"
+
+
+def _by_loss(curve: Curve) -> list[int]:
+    """The classes that have test images, those that lose most first."""
+    loss = curve.loss.value
+    return [int(c) for c in np.argsort(-loss, kind="stable") if not np.isnan(loss[c])]
+
+
+def _all_alike(values: NDArray[np.float64]) -> bool:
+    """Whether all classes that have test images have the same value, but for rounding errors."""
+    return bool(np.nanmax(values) - np.nanmin(values) < 1e-9)
+
+
+def _any_told_apart(results: Results, curve: Curve) -> bool:
+    """Whether any two classes lose differently, at a false discovery rate of alpha over all pairs."""
+    pairs = np.triu_indices(results.study.num_classes, 1)
+    return bool(benjamini_hochberg(curve.slope_gaps.p[pairs], results.alpha).any())
+
+
+def _lowest(results: Results, values: NDArray[np.float64]) -> tuple[int, str]:
+    """The class of the lowest value, and its name, or those of all that share the value."""
+    worst = int(np.nanargmin(values))
+    tied = [name for name, value in zip(results.study.class_names, values, strict=True) if value == values[worst]]
+    few = " and ".join(filter(None, (", ".join(tied[:-1]), tied[-1])))
+    return worst, few if len(tied) <= 3 else f"{len(tied)} of {results.study.num_classes} classes"
 
 
 def findings(results: Results) -> list[str]:
@@ -173,24 +199,36 @@ def _least_accurate(results: Results) -> Iterator[str]:
     if baseline is None:
         return
     recall = baseline.recall.scaled(100)
-    worst = int(np.nanargmin(recall.value))
+    worst, which = _lowest(results, recall.value)
+    verb = "class is" if which in results.study.class_names else "classes are"
     yield (
         f"Without stress the model is right on {baseline.accuracy.scaled(100).text(unit='%')} of the test images; "
-        f"the least accurate class is {results.study.class_names[worst]}, at {recall[worst].text(unit='%')}."
+        f"the least accurate {verb} {which}, at {recall[worst].text(unit='%')}."
     )
 
 
 def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
-    names, loss = results.study.class_names, curve.loss
-    first, last = int(np.nanargmax(loss.value)), int(np.nanargmin(loss.value))
-    sure = "" if curve.ranks is None else f", and is the most sensitive with probability {curve.ranks[first, 0]:.0%}"
-    yield (
-        f"To {curve.label} the most sensitive class is {names[first]}: it loses {loss[first].text()} points of recall "
-        f"per 10 points of stress{sure}. The least sensitive is {names[last]} ({loss.value[last]:.1f})."
-    )
+    names, loss, order = results.study.class_names, curve.loss, _by_loss(curve)
+    first, last = order[0], order[-1]
+    alike = f"Under {curve.label} no class can be told from another"
+    if _all_alike(loss.value):
+        yield f"{alike}: each loses {loss.value[first]:z.1f} points of recall per 10 points of stress."
+    elif curve.ranks is not None and not _any_told_apart(results, curve):
+        yield (
+            f"{alike}: the most that a class loses per 10 points of stress is {loss[first].text()} points of recall "
+            f"({names[first]}), the least {loss[last].text()} ({names[last]})."
+        )
+    else:
+        sure = (
+            "" if curve.ranks is None else f", and is the most sensitive with probability {curve.ranks[first, 0]:.0%}"
+        )
+        yield (
+            f"To {curve.label} the most sensitive class is {names[first]}: it loses {loss[first].text()} points of "
+            f"recall per 10 points of stress{sure}. The least sensitive is {names[last]} ({loss.value[last]:z.1f})."
+        )
     bends = [
-        f"{name} at {knee.text()}, from {LOSS_PER_SLOPE * knee.slope_before:.1f} to "
-        f"{LOSS_PER_SLOPE * knee.slope_after:.1f}"
+        f"{name} at {knee.text()}, from {LOSS_PER_SLOPE * knee.slope_before:z.1f} to "
+        f"{LOSS_PER_SLOPE * knee.slope_after:z.1f}"
         for name, knee in zip(names, curve.knees, strict=True)
         if not np.isnan(knee.level)
     ]
@@ -210,11 +248,13 @@ def _cost(results: Results) -> Iterator[str]:
     cost = _shown_cost(results)
     less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
     yield (
-        f"{cost.noise.label} costs {float(less.value + misled.value):.1f} points of accuracy: {less.text()} because "
+        f"{cost.noise.label} costs {float(less.value + misled.value):z.1f} points of accuracy: {less.text()} because "
         f"the good examples are missing, and {misled.text()} more because the model is misled. {_advice(cost)}"
     )
     names = results.study.class_names
     by_class = cost.misled.scaled(100), cost.less_data.scaled(100)
+    if any(_all_alike(each.value) for each in by_class):
+        return
     fooled, starved = (int(np.nanargmax(each.value)) for each in by_class)
     yield (
         f"By class, being misled costs most to {names[fooled]} ({by_class[0][fooled].text(unit='points of recall')}) "
@@ -260,14 +300,13 @@ def _confusions(results: Results) -> Iterator[str]:
     listed = ", ".join(f"{study.class_names[i]} taken for {study.class_names[j]} ({mean:.0f})" for i, j, mean in top)
     direction = baseline.direction
     test = direction.symmetry_new_images
-    whole = (
-        ""
-        if test is None
-        else (
-            f"; confusion as a whole {'has' if test.p <= results.alpha else 'may have'} a direction (p = {test.p:.2g})"
-        )
-    )
-    directed = f"{whole}, {int(direction.marked.sum())} of {len(direction.pairs)} pairs have one by themselves"
-    tested = directed if len(direction.difference.per_seed) > 1 else ""
+    marked = f"{int(direction.marked.sum())} of {len(direction.pairs)} pairs have"
+    if len(direction.difference.per_seed) < 2:
+        tested = ""
+    elif test is None:
+        tested = f"; {marked} a direction"
+    else:
+        has = "has" if test.p <= results.alpha else "may have"
+        tested = f"; confusion as a whole {has} a direction (p = {test.p:.2g}), {marked} one by themselves"
     subject = "confusions of the baseline are" if len(top) > 1 else "confusion of the baseline is"
     yield f"The most frequent {subject} {listed}, in test images{tested}."

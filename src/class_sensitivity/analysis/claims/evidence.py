@@ -188,13 +188,9 @@ class Evidence:
         sentence = f"{listed.capitalize()} can be {what}; the others are excluded."
         if len(possible) == 1:
             return sentence
-        if tie is not None and len(possible) > 1:
-            apart = [
-                max(float(gap.p_above(tie)), float(gap.p_above(-tie)), float(gap.p_below(tie)))
-                for gap in (gaps[i, j].at(2 * self.alpha) for i in possible for j in possible if i != j)
-                if not (gap.low > -tie and gap.high < tie)
-            ]
-            if not apart:
+        if tie is not None:
+            pairs = [gaps[i, j].at(2 * self.alpha) for i in possible for j in possible if i < j]
+            if all(gap.low > -tie and gap.high < tie for gap in pairs):
                 sentence += f" They are a practical tie: within {tie:g} {'point' if tie == 1 else 'points'}."
         return sentence
 
@@ -222,8 +218,9 @@ def candidates(gaps: Estimate, alpha: float) -> list[int]:
         alpha: That probability.
 
     Returns:
-        Class indices, in their order.
+        Class indices, in their order; without the classes of which nothing is known.
     """
+    known = ~np.isnan(gaps.value).all(axis=1)
     above = np.nan_to_num(gaps.p_above(0.0), nan=1.0)
-    excluded = (above <= alpha / (len(above) - 1)).any(axis=0)
-    return [int(i) for i in np.flatnonzero(~excluded)]
+    excluded = (above <= alpha / max(1, known.sum() - 1)).any(axis=0)
+    return [int(i) for i in np.flatnonzero(known & ~excluded)]

@@ -7,6 +7,7 @@ from math import isnan
 from class_sensitivity.analysis.claims.evidence import sweep_command
 from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.study import Study
+from class_sensitivity.runs.condition import BASELINE
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class NextRuns:
     runs: int
     duration_s: float
 
+    @property
+    def cost(self) -> float:
+        """Their time, or their number where the runs do not tell how long they took."""
+        return self.duration_s if self.duration_s > 0 else self.runs
+
     def text(self) -> str:
         """In words: what it decides, and what it costs."""
         time = "" if isnan(self.duration_s) else f", about {_duration(self.duration_s)}"
@@ -40,11 +46,14 @@ def next_runs(study: Study, verdicts: Sequence[Verdict]) -> NextRuns | None:
     """
     open_claims = [(v, v.needed.about) for v in verdicts if v.needed is not None and v.needed.about is not None]
     options = [_up_to(study, [(v, n) for v, n in open_claims if n <= most], most) for _, most in open_claims]
-    return max(options, key=lambda option: len(option.decides) / (option.duration_s or 1), default=None)
+    return max(options, key=lambda option: len(option.decides) / option.cost, default=None)
 
 
 def _up_to(study: Study, decided: Sequence[tuple[Verdict, int]], total: int) -> NextRuns:
-    conditions = list(dict.fromkeys(condition for verdict, _ in decided for condition in verdict.conditions))
+    # Every sweep runs the baseline, too.
+    conditions = list(
+        dict.fromkeys([BASELINE, *(condition for verdict, _ in decided for condition in verdict.conditions)])
+    )
     # At least one: advice to run nothing would be none.
     more = max(1, total - min(len(study.common_seeds(condition)) for condition in conditions))
     first = max(study.seeds) + 1
