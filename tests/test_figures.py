@@ -24,8 +24,8 @@ from support.plans import load_one
 from support.synthetic import CIFAR10, THREE, World, shares, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.analysis.statistics import Knee
 from class_sensitivity.figures import curves, images, matrices
 from class_sensitivity.figures.axes import AxesArray, figure_of

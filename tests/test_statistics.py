@@ -14,13 +14,13 @@ from scipy.special import expit
 from support.synthetic import World, shares
 
 from class_sensitivity.analysis import statistics
+from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.statistics import (
     KNEE_LEVELS,
     NO_KNEE,
-    Estimate,
     Knee,
+    VarianceComponents,
     benjamini_hochberg,
-    estimate,
     knee,
     variance_components,
 )
@@ -34,6 +34,18 @@ def crossed(
     """(S, n, ...) a mean, seed effects, image effects and their interaction."""
     effects = seed * rng.normal(size=(seeds, 1, *trailing)) + image * rng.normal(size=(1, images, *trailing))
     return 0.3 + effects + rng.normal(size=(seeds, images, *trailing))
+
+
+def estimate(values: NDArray[np.number], strata: NDArray[np.integer] | None = None, *, alpha: float = 0.05) -> Estimate:
+    """The sum over images with its interval, each measurement by itself."""
+    components = variance_components(values, strata)
+    one_image = np.abs(np.asarray(values, np.float64)).max(axis=(0, 1))
+    return components.estimate(alpha=alpha, one_image=one_image, moderated=False)
+
+
+def seed_variance(components: VarianceComponents) -> Floats:
+    """Of the mean over seeds."""
+    return components.seed_variance(moderated=False)[0] / components.seeds
 
 
 def mean_squares(values: Floats) -> tuple[float, float, float]:
@@ -77,7 +89,7 @@ def test_variance_and_freedom_are_those_of_the_textbook_layout(seeds, images):
     assert min(ms_seed, ms_image) > ms_residual, "nothing is cut off at 0 in this example"
     of_the_mean = (ms_seed + ms_image - ms_residual) / (seeds * images)
     components = variance_components(values)
-    np.testing.assert_allclose(components.seed_variance + components.image_variance, images**2 * of_the_mean)
+    np.testing.assert_allclose(seed_variance(components) + components.image_variance, images**2 * of_the_mean)
     np.testing.assert_allclose(components.image_variance, images * (ms_image - ms_residual) / seeds)
 
     freedom = (ms_seed + ms_image - ms_residual) ** 2 / (ms_seed**2 / (seeds - 1))
@@ -97,7 +109,7 @@ def test_strata_add_up():
     np.testing.assert_allclose(components.total, sum(part.total for part in apart))
     np.testing.assert_allclose(components.image_variance, sum(part.image_variance for part in apart))
     # Seeds are shared by the strata: their sums add, not their variances.
-    np.testing.assert_allclose(components.seed_variance, sum(part.per_seed for part in apart).var(ddof=1) / 5)
+    np.testing.assert_allclose(seed_variance(components), sum(part.per_seed for part in apart).var(ddof=1) / 5)
     # That the strata's means differ is no chance: images are drawn within them.
     assert components.image_variance < 0.7 * variance_components(values).image_variance
 
@@ -159,13 +171,28 @@ def test_one_seed_says_nothing_about_seeds():
     np.testing.assert_allclose(e.value, values[0].sum(axis=0))
     for unknown in (e.low, e.high, e.p):
         np.testing.assert_array_equal(unknown, np.full(3, np.nan))
-    assert np.isnan(variance_components(values).seed_variance).all()
+    for unknown in (e.seed_variance, e.image_variance):
+        np.testing.assert_array_equal(unknown, np.full(3, np.nan))
 
 
-@pytest.mark.parametrize(("value", "p"), [(0, 1.0), (1, 0.0), (-1, 0.0)])
-def test_where_nothing_varies_the_interval_has_no_width(value, p):
-    e = estimate(np.full((5, 10), value))
-    assert (e.value, e.low, e.high, e.p) == (10 * value, 10 * value, 10 * value, p)
+@pytest.mark.parametrize("value", [0, 1, -3])
+def test_where_nothing_varied_one_image_more_or_less_is_still_possible(value):
+    components = variance_components(np.full((5, 10), value))
+    assert (components.interaction, components.image_variance) == (0, 0)
+    e = components.estimate(alpha=0.05, one_image=2.0, moderated=False)
+    assert (e.value, e.variance) == (10 * value, 4)
+    # Of one seed it is what one image makes; images do the rest.
+    np.testing.assert_allclose([e.seed_variance, e.image_variance], [4 / 25, 4 - 4 / 25])
+    np.testing.assert_allclose([e.low, e.high], e.value + np.array([-1, 1]) * 2 * stats.norm.ppf(0.975), atol=0.01)
+
+
+def test_what_varies_more_than_one_image_is_left_as_it_is():
+    values = crossed(np.random.default_rng(8), 5, 40, image=2.0)
+    components = variance_components(values)
+    for small in (0.0, 1.0):
+        e = components.estimate(alpha=0.05, one_image=small, moderated=False)
+        np.testing.assert_array_equal(e.seed_variance, seed_variance(components))
+        np.testing.assert_array_equal(e.image_variance, components.image_variance)
 
 
 def test_seeds_that_agree_by_chance_are_not_taken_for_certain():
@@ -176,60 +203,6 @@ def test_seeds_that_agree_by_chance_are_not_taken_for_certain():
     assert e.value == -1
     assert e.low < e.high
     assert e.p > 0.01
-
-
-def test_an_estimate_is_indexed_like_its_arrays():
-    e = estimate(crossed(np.random.default_rng(7), 3, 10, 4, 5))
-    for index in (1, -1, slice(1, 3), (2, 3), (slice(None), 0), np.array([0, 2]), np.array([True, False, True, False])):
-        part = e[index]
-        for name in ("value", "low", "high", "p"):
-            np.testing.assert_array_equal(getattr(part, name), getattr(e, name)[index])
-        rest = index if isinstance(index, tuple) else (index,)
-        np.testing.assert_array_equal(part.per_seed, e.per_seed[(slice(None), *rest)])
-    np.testing.assert_array_equal(e[1][2].value, e[1, 2].value)
-
-
-# In words
-
-
-def scalar(value: float, low: float, high: float) -> Estimate:
-    return Estimate(*(np.array(x) for x in (value, low, high, 0.5)), per_seed=np.array([value, value]))
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({}, "1.2 [-0.5, 3.0]"),
-        ({"digits": 2}, "1.23 [-0.46, 2.99]"),
-        ({"digits": 2, "signed": True}, "+1.23 [-0.46, +2.99]"),
-        ({"digits": 0, "unit": "test images"}, "1 [-0, 3] test images"),
-        ({"unit": "%"}, "1.2 [-0.5, 3.0] %"),
-    ],
-)
-def test_an_estimate_is_a_value_with_its_interval_and_unit(options, text):
-    assert scalar(1.234, -0.456, 2.987).text(**options) == text
-
-
-def test_an_estimate_without_an_interval_has_no_brackets():
-    assert scalar(-1.234, np.nan, np.nan).text(signed=True, unit="points") == "-1.2 points"
-    assert estimate(np.ones((1, 4))).text() == "4.0"
-
-
-def test_several_values_have_no_text_together():
-    e = estimate(crossed(np.random.default_rng(8), 3, 10, 4))
-    with pytest.raises(TypeError):
-        e.text()
-    assert e[1].text() == scalar(*(float(x[1]) for x in (e.value, e.low, e.high))).text()
-
-
-@pytest.mark.parametrize("factor", [100, -10, 0.5, -0.1])
-def test_a_scaled_estimate_is_that_of_the_scaled_values(factor):
-    values = crossed(np.random.default_rng(9), 4, 20, 3)
-    scaled, expected = estimate(values).scaled(factor), estimate(factor * values)
-    for name in ("value", "low", "high", "p", "per_seed"):
-        np.testing.assert_allclose(getattr(scaled, name), getattr(expected, name))
-    assert (scaled.low < scaled.value).all()
-    assert (scaled.value < scaled.high).all()
 
 
 def test_a_knee_in_words():
@@ -336,7 +309,7 @@ def test_draws_vary_as_the_interval_says(seeds, images, seed, image):
     components = variance_components(values, strata)
     draws = statistics.resample(values, strata, statistics.seed_weights(seeds, 20_000, rng), rng)
     assert draws.shape == (20_000, 2)
-    variance = components.seed_variance + components.image_variance
+    variance = seed_variance(components) + components.image_variance
     np.testing.assert_allclose(draws.var(axis=0), variance, rtol=0.06)
     assert (np.abs(draws.mean(axis=0) - components.total) < 4 * np.sqrt(variance / len(draws))).all()
 

@@ -1,7 +1,7 @@
 """From one study to what its report says: relative matrices, falls, curves, directions, costs.
 
 No files and no pictures. Shares are in [0, 1], cells in test images; every difference is paired by
-seed, and every interval covers new seeds and new test images (`statistics.estimate`).
+seed, and every interval covers new seeds and new test images (`estimate.Estimate`).
 """
 
 from collections.abc import Mapping, Sequence

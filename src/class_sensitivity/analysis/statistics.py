@@ -106,6 +106,13 @@ def variance_components(values: NDArray[np.number], strata: NDArray[np.integer] 
     Args:
         values: (S, n, ...) value of each seed and image.
         strata: (n,) stratum of each image; None means one stratum.
+
+    Examples:
+        Two seeds, five images: how many are right.
+
+        >>> right = np.array([[1, 1, 1, 0, 1], [1, 1, 0, 0, 1]])
+        >>> variance_components(right).estimate(alpha=0.05, one_image=1, moderated=False).text()
+        '3.5 [1.4, 5.6]'
     """
     seeds, images = values.shape[:2]
     strata = np.zeros(images, np.int64) if strata is None else strata
@@ -140,32 +147,6 @@ def variance_components(values: NDArray[np.number], strata: NDArray[np.integer] 
     return VarianceComponents(total, per_seed, interaction_variance, image_variance, image_effects)
 
 
-def estimate(values: NDArray[np.number], strata: NDArray[np.integer] | None = None, *, alpha: float = 0.05) -> Estimate:
-    """The sum over images, mean over seeds, with an interval that covers new seeds and new images.
-
-    A t interval with variance V = V_seeds + V_images and Hillis' degrees of freedom
-    V^2 / (V_seeds^2 / (S - 1)).
-
-    Args:
-        values: (S, n, ...) value of each seed and image.
-        strata: (n,) stratum of each image.
-        alpha: 1 - the interval's coverage, in (0, 1).
-
-    Returns:
-        Estimates of shape (...), each with the variance of its own seeds. With one seed interval and p-value are NaN.
-
-    Examples:
-        Two seeds, five images: how many are right.
-
-        >>> right = np.array([[1, 1, 1, 0, 1], [1, 1, 0, 0, 1]])
-        >>> estimate(right).text()
-        '3.5 [1.4, 5.6]'
-    """
-    components = variance_components(values, strata)
-    one_image = np.abs(np.asarray(values, np.float64)).max(axis=(0, 1))
-    return components.estimate(alpha=alpha, one_image=one_image, moderated=False)
-
-
 def seed_weights(seeds: int, count: int, rng: np.random.Generator) -> Floats:
     """(B, S) by how much each draw of seeds with replacement favours each seed; each row sums to 0.
 
@@ -187,7 +168,8 @@ def resample(
     A bootstrap of both: seeds are drawn with replacement, and images with replacement within their
     stratum. The two are added, not multiplied: a product would count the interaction of seeds and
     images three times (A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1,
-    2007). The variance of the draws is that of `estimate`.
+    2007). The variance of the draws is that of
+    `VarianceComponents.estimate`, not moderated.
 
     Args:
         values: (S, n, M) value of each seed and image for each of M measurements.
