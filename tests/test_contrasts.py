@@ -1,5 +1,7 @@
-"""Weighted sums of recalls and of cells, against plain loops over the files."""
+"""Weighted sums of recalls, of cells and of pairs of classes, against plain loops over the files."""
 
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +9,15 @@ import pytest
 from support.plans import MATCHED, SYMMETRIC, Files, load_one, read_files, recall_by_hand, write_plan
 from support.synthetic import THREE
 
-from class_sensitivity.analysis import statistics
+from class_sensitivity.analysis import moderation
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.sensitivity import cell_contrast, contrast, relative_matrix
+from class_sensitivity.analysis.contrasts import accuracy_contrast, cell_contrasts, class_contrasts, pair_contrasts
+from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.moderation import moderated_variance
+from class_sensitivity.analysis.sensitivity import relative_matrix
+from class_sensitivity.analysis.statistics import variance_components
 from class_sensitivity.analysis.study import Study
-from class_sensitivity.runs.condition import BASELINE
+from class_sensitivity.runs.condition import BASELINE, Condition
 
 
 @pytest.fixture(scope="module")
@@ -35,72 +41,208 @@ CONTRASTS = [
     {noise(0.2): 2.0, noise(0.1): -1.0, noise(0.3): -1.0},
     {BASELINE: 0.0, reduction(0.2): 1.0, SYMMETRIC: -1.0},
 ]
+each_contrast = pytest.mark.parametrize("weights", CONTRASTS, ids=lambda weights: " ".join(c.name for c in weights))
 
 
-@pytest.mark.parametrize("weights", CONTRASTS, ids=lambda weights: " ".join(c.name for c in weights))
-def test_a_contrast_is_what_a_loop_over_the_files_gives(loaded, files, weights):
-    seeds = [s for s in loaded.seeds if all((name, s) in files for name in weights)]
+def seeds_of(loaded: Study, files: Files, conditions: Iterable[Condition]) -> list[int]:
+    return [s for s in loaded.seeds if all((condition, s) in files for condition in conditions)]
+
+
+def assert_means(found: Estimate, per_seed: np.ndarray) -> None:
+    """The value of each seed and their mean are these, and an interval lies about it."""
+    known = ~np.isnan(per_seed).any(axis=0)
+    np.testing.assert_allclose(found.per_seed[:, known], per_seed[:, known], atol=1e-12)
+    np.testing.assert_allclose(found.value, per_seed.mean(axis=0), atol=1e-12)
+    if len(per_seed) > 1:
+        assert (found.low[known] <= found.value[known]).all()
+        assert (found.value[known] <= found.high[known]).all()
+        assert (found.low[known] < found.high[known]).all()
+
+
+@each_contrast
+def test_a_contrast_of_classes_is_what_a_loop_over_the_files_gives(loaded, files, weights):
     expected = [
         [
             sum(w * recall_by_hand(*files[name, seed][1:], which) for name, w in weights.items())
             for which in range(len(THREE))
         ]
-        for seed in seeds
+        for seed in seeds_of(loaded, files, weights)
     ]
-    found = contrast(loaded, weights)
-    np.testing.assert_allclose(found.per_seed, expected, atol=1e-12)
-    np.testing.assert_allclose(found.value, np.mean(expected, axis=0), atol=1e-12)
-    assert (found.low < found.value).all()
-    assert (found.value < found.high).all()
-    wider = contrast(loaded, weights, alpha=0.01)
+    found = class_contrasts(loaded, weights)
+    assert_means(found, np.array(expected))
+    wider = class_contrasts(loaded, weights, alpha=0.01)
     assert (wider.high - wider.low > found.high - found.low).all()
 
+
+@each_contrast
+def test_a_contrast_of_accuracies_is_what_a_loop_over_the_files_gives(loaded, files, weights):
     accuracies = [
         sum(w * np.mean(np.array(files[name, seed][1]) == files[name, seed][2]) for name, w in weights.items())
-        for seed in seeds
+        for seed in seeds_of(loaded, files, weights)
     ]
-    overall = contrast(loaded, weights, overall=True)
-    np.testing.assert_allclose(overall.per_seed, accuracies, atol=1e-12)
-    assert float(overall.value) == pytest.approx(np.mean(accuracies))
+    assert_means(accuracy_contrast(loaded, weights), np.array(accuracies))
 
 
-def test_the_interval_of_a_contrast_is_that_of_its_images(loaded, files):
-    seeds = [2, 3, 4]
+@each_contrast
+def test_a_contrast_of_cells_is_what_a_loop_over_the_files_gives(loaded, files, weights):
+    expected = [
+        sum(w * np.array(files[name, seed][0], float) for name, w in weights.items())
+        for seed in seeds_of(loaded, files, weights)
+    ]
+    assert_means(cell_contrasts(loaded, weights), np.array(expected))
+
+
+PAIRS = {
+    "forth minus back": ({BASELINE: (0.0, 1.0)}, {BASELINE: (0.0, -1.0)}),
+    "count": ({noise(0.3): (0.0, 1.0)}, {}),
+    "fall of a count": ({BASELINE: (0.0, 1.0), noise(0.3): (0.0, -1.0)}, {}),
+    "difference of recalls": ({BASELINE: (1.0, 0.0)}, {BASELINE: (-1.0, 0.0)}),
+    "difference of falls": (
+        {BASELINE: (1.0, 0.0), noise(0.1): (-1.0, 0.0)},
+        {BASELINE: (-1.0, 0.0), noise(0.1): (1.0, 0.0)},
+    ),
+    "both at once": ({BASELINE: (2.0, 0.5)}, {reduction(0.2): (-1.0, 3.0)}),
+}
+
+
+@pytest.mark.parametrize("shares", [False, True], ids=["images", "shares"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_contrast_of_pairs_is_what_a_loop_over_the_files_gives(loaded, files, name, shares):
+    first, second = PAIRS[name]
+    sizes = np.bincount(loaded.labels) if shares else np.ones(3)
+    per_seed = []
+    for seed in seeds_of(loaded, files, {**first, **second}):
+        matrix = np.full((3, 3), np.nan)
+        for i, j in product(range(3), range(3)):
+            if i != j:
+                mine = sum(o * files[c, seed][0][i][i] + x * files[c, seed][0][i][j] for c, (o, x) in first.items())
+                theirs = sum(o * files[c, seed][0][j][j] + x * files[c, seed][0][j][i] for c, (o, x) in second.items())
+                matrix[i, j] = mine / sizes[i] + theirs / sizes[j]
+        per_seed.append(matrix)
+    found = pair_contrasts(loaded, first, second, shares=shares)
+    assert_means(found, np.array(per_seed))
+    assert np.isnan(np.diagonal(found.p)).all()
+
+
+def test_forth_minus_back_changes_its_sign_with_the_order(loaded):
+    found = pair_contrasts(loaded, *PAIRS["difference of falls"], shares=True)
+    off = ~np.eye(3, dtype=bool)
+    np.testing.assert_allclose(found.value[off], -found.value.T[off])
+    np.testing.assert_allclose(found.low[off], -found.high.T[off])
+    np.testing.assert_allclose(found.p[off], found.p.T[off])
+
+
+def by_hand(values: np.ndarray, one_image: float) -> Estimate:
+    """The interval of one sum over images of one class, by itself."""
+    return variance_components(values).estimate(alpha=0.05, one_image=one_image, moderated=False)
+
+
+def test_a_small_family_keeps_its_own_intervals(loaded, files):
+    # Three classes: nothing is borrowed from so few.
+    found = class_contrasts(loaded, {BASELINE: 1.0, noise(0.1): -1.0})
     for which in range(3):
         inside = [k for k, true in enumerate(files[BASELINE, 2][1]) if true == which]
+        values = [
+            [(files[BASELINE, s][2][k] == which) - (files[noise(0.1), s][2][k] == which) for k in inside]
+            for s in (2, 3, 4)
+        ]
+        alone, member = by_hand(np.array(values) / len(inside), 1 / len(inside)), found[which]
+        np.testing.assert_allclose([member.low, member.high, member.p], [alone.low, alone.high, alone.p])
+
+
+def test_the_cells_of_a_matrix_borrow_strength_from_each_other(loaded, files):
+    # Nine cells are a family: of each, the variance over seeds is the moderated one.
+    found = cell_contrasts(loaded, {noise(0.3): 1.0, BASELINE: -1.0})
+    seeds = (2, 3, 4, 10)
+    sample, interaction = np.zeros((3, 3)), np.zeros((3, 3))
+    for i, j in product(range(3), range(3)):
+        inside = [k for k, true in enumerate(files[BASELINE, 2][1]) if true == i]
         values = np.array(
-            [
-                [(files[BASELINE, s][2][k] == which) - (files[noise(0.1), s][2][k] == which) for k in inside]
-                for s in seeds
-            ]
+            [[(files[noise(0.3), s][2][k] == j) - (files[BASELINE, s][2][k] == j) for k in inside] for s in seeds],
+            float,
         )
-        reference = statistics.estimate(values / len(inside))
-        found = contrast(loaded, {BASELINE: 1.0, noise(0.1): -1.0})[which]
-        np.testing.assert_allclose([found.low, found.high, found.p], [reference.low, reference.high, reference.p])
+        rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+        sample[i, j] = values.sum(axis=1).var(ddof=1)
+        interaction[i, j] = len(inside) * (rest**2).sum() / (len(seeds) - 1) / (len(inside) - 1)
+    expected = moderated_variance(sample, interaction, len(seeds))
+    np.testing.assert_allclose(found.seed_variance, np.maximum(expected.variance / 4, 1 / 16))
+    assert found.seed_freedom == expected.freedom > 3
+    assert not np.allclose(expected.variance, np.maximum(sample, interaction))
 
 
 def test_conditions_without_a_seed_in_common_cannot_be_compared(loaded):
     names = {SYMMETRIC: 1.0, MATCHED: -1.0}
-    with pytest.raises(ValueError, match=r"noise-symmetric-0\.2, reduction-0\.2-matched-steps"):
-        contrast(loaded, names)
+    for compare in (class_contrasts, accuracy_contrast, cell_contrasts):
+        with pytest.raises(ValueError, match=r"no seed .* noise-symmetric-0\.2, reduction-0\.2-matched-steps"):
+            compare(loaded, names)
     with pytest.raises(ValueError, match="no seed"):
-        cell_contrast(loaded, {(name, 0, 1): weight for name, weight in names.items()})
+        pair_contrasts(loaded, {SYMMETRIC: (1.0, 0.0)}, {MATCHED: (-1.0, 0.0)})
     with pytest.raises(ValueError, match="no seed"):
         relative_matrix(loaded, *names)
 
 
-@pytest.mark.parametrize(
-    "weights",
-    [
-        {(BASELINE, 0, 1): 1.0, (BASELINE, 1, 0): -1.0},
-        {(BASELINE, 2, 1): 1.0, (noise(0.3), 2, 1): -0.5, (noise(0.3), 0, 0): 2.0},
-        {(reduction(0.6), 1, 1): 1.0},
-    ],
-)
-def test_a_contrast_of_cells_is_what_a_loop_over_the_files_gives(loaded, files, weights):
-    seeds = [s for s in loaded.seeds if all((name, s) in files for name, _, _ in weights)]
-    expected = [sum(w * files[name, s][0][i][j] for (name, i, j), w in weights.items()) for s in seeds]
-    found = cell_contrast(loaded, weights)
-    np.testing.assert_allclose(found.per_seed, expected)
-    assert float(found.value) == pytest.approx(np.mean(expected))
-    assert found.low < found.value < found.high
+# Where nothing varies
+
+
+def certain(per_class: int, seeds: int = 5) -> Study:
+    """Four classes, each predicted right for ever."""
+    labels = np.repeat(np.arange(4), per_class)
+    return Study.of_preds(labels, {(c, s): labels for c in (BASELINE, noise(0.1)) for s in range(seeds)}, tuple("abcd"))
+
+
+def test_what_never_varied_has_an_interval_with_a_width():
+    study, fall = certain(60), {BASELINE: 1.0, noise(0.1): -1.0}
+    recall = class_contrasts(study, {BASELINE: 1.0})
+    np.testing.assert_allclose(recall.low, 0.9404, atol=1e-4)
+    assert (recall.high == 1).all()
+    assert float(accuracy_contrast(study, {BASELINE: 1.0}).low) == pytest.approx(0.9848, abs=1e-4)
+    for e, one in (
+        (class_contrasts(study, fall), 1 / 60),
+        (accuracy_contrast(study, fall), 1 / 240),
+        (cell_contrasts(study, fall), 1.0),
+    ):
+        # One image more or less is never out of the question.
+        np.testing.assert_allclose(e.error, one)
+        assert (e.low < -1.9 * one).all()
+        assert (e.high > 1.9 * one).all()
+        np.testing.assert_array_equal(e.p, 1)
+    pairs = pair_contrasts(study, {BASELINE: (0.0, 1.0)}, {BASELINE: (0.0, -1.0)})
+    assert (pairs.high - pairs.low > 3.8)[~np.eye(4, dtype=bool)].all()
+
+
+def test_a_class_without_images_is_unknown_and_harms_no_other():
+    study = Study.of_preds(
+        [0, 0, 2, 2] * 5, {(BASELINE, s): np.roll([0, 0, 2, 2] * 5, s) for s in range(3)}, ("a", "b", "c")
+    )
+    recall = class_contrasts(study, {BASELINE: 1.0})
+    assert np.isnan([recall.value[1], recall.low[1], recall.p[1]]).all()
+    assert np.isfinite([recall.value[[0, 2]], recall.low[[0, 2]]]).all()
+    gaps = pair_contrasts(study, {BASELINE: (1.0, 0.0)}, {BASELINE: (-1.0, 0.0)}, shares=True)
+    assert np.isnan(gaps.value[1]).all()
+    assert np.isnan(gaps.value[:, 1]).all()
+    assert np.isfinite([gaps.low[0, 2], gaps.low[2, 0]]).all()
+
+
+# Coverage
+
+
+@pytest.mark.parametrize(("seeds", "narrower"), [(2, 0.6), (5, 0.95)])
+def test_moderated_intervals_of_cells_cover_and_are_narrower(monkeypatch, seeds, narrower):
+    rng = np.random.default_rng(7)
+    labels, shares = np.repeat(np.arange(4), 100), np.full((4, 4), 0.08) + 0.68 * np.eye(4)
+    covered, widths = [], {True: [], False: []}
+    for _ in range(60):
+        preds = {}
+        easy = rng.normal(size=(400, 4))
+        for condition, seed in product((BASELINE, noise(0.1)), range(seeds)):
+            luck = 0.1 * rng.normal(size=(4, 4))[labels] + rng.gumbel(size=(400, 4))
+            preds[condition, seed] = (np.log(shares)[labels] + easy + luck).argmax(axis=1)
+        study = Study.of_preds(labels, preds, tuple("abcd"))
+        for moderated in (True, False):
+            monkeypatch.setattr(moderation, "SMALLEST_FAMILY", 9 if moderated else np.inf)
+            cells = cell_contrasts(study, {noise(0.1): 1.0, BASELINE: -1.0})
+            widths[moderated].append((cells.high - cells.low).mean())
+            if moderated:
+                covered.append((cells.low <= 0) & (cells.high >= 0))
+    assert 0.92 <= np.mean(covered) <= 0.99
+    assert np.mean(widths[True]) < narrower * np.mean(widths[False])
