@@ -70,8 +70,9 @@ def seeds_needed(estimate: Estimate, *, above: float = 0.0, below: float = inf, 
 def seeds_to_tell(estimate: Estimate, distance: Floats, *, alpha: float = 0.05) -> Floats:
     """The number of seeds at which a one-sided test finds an effect of this size, with a power of `POWER`.
 
-    The variance over seeds shrinks with their number, that over images does not: n solves
-    distance = (t_alpha + t_power) sqrt(V_seed / n + V_images).
+    The variance over seeds shrinks with their number, that over images does not: n is the smallest with
+
+        distance >= (t_alpha + t_power) sqrt(V_seed / n + V_images)
 
     Args:
         estimate: Where the variances come from, from at least two seeds.
@@ -84,13 +85,17 @@ def seeds_to_tell(estimate: Estimate, distance: Floats, *, alpha: float = 0.05) 
     seeds = len(estimate.per_seed)
     of_one_seed, images = estimate.seed_variance * seeds, estimate.image_variance
     prior = estimate.seed_freedom - (seeds - 1)
-    number = np.full(np.shape(distance), float(seeds))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for _ in range(30):  # the quantiles depend on the degrees of freedom, and these on the number
-            part = of_one_seed / number
+
+    def enough(number: Floats) -> NDArray[np.bool_]:
+        part = of_one_seed / number
+        with np.errstate(divide="ignore", invalid="ignore"):
             freedom = np.minimum((part + images) ** 2 / (part**2 / (number - 1 + prior)), 1e9)
-            quantiles = stats.t.ppf(1 - alpha, freedom) + stats.t.ppf(POWER, freedom)
-            left = (distance / quantiles) ** 2 - images
-            number = np.where((left > 0) & (distance > 0), np.maximum(of_one_seed / left, 2.0), np.inf)
-            number = np.minimum(number, 2.0 * MOST_SEEDS)  # from infinity there would be no way back
-    return np.where(number > MOST_SEEDS, np.inf, np.ceil(number - 1e-9))
+        quantiles = stats.t.ppf(1 - alpha, freedom) + stats.t.ppf(POWER, freedom)
+        return np.asarray((distance > 0) & (distance >= quantiles * np.sqrt(part + images)))
+
+    # More seeds are never worse, so bisection finds the first number that is enough; `few` is not.
+    few, many = np.full(np.shape(distance), 1.0), np.full(np.shape(distance), float(MOST_SEEDS))
+    while (many - few > 1).any():
+        middle = np.ceil((few + many) / 2)
+        few, many = np.where(enough(middle), few, middle), np.where(enough(middle), middle, many)
+    return np.where(enough(many), many, np.inf)

@@ -1,0 +1,116 @@
+"""How many seeds a question still needs: the power that many seeds have, in simulated tests."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.seeds import MOST_SEEDS, POWER, SeedsNeeded, seeds_needed, seeds_to_tell
+
+
+def estimate(
+    value: float, of_one_seed: float = 1.0, images: float = 0.0, seeds: int = 5, prior: float = 0.0
+) -> Estimate:
+    """A value whose variance is that of one seed over their number, and that of the choice of images."""
+    seed_variance = np.float64(of_one_seed / seeds)
+    return Estimate(np.float64(value), seed_variance, np.float64(images), seeds - 1 + prior, np.full(seeds, value))
+
+
+@pytest.mark.parametrize("effect", [0.6, 1.0, 2.0])
+@pytest.mark.parametrize("images", [0.0, 0.02])
+@pytest.mark.parametrize("alpha", [0.05, 0.005])
+def test_with_that_many_seeds_a_test_finds_the_effect_four_times_in_five(effect, images, alpha):
+    needed = int(seeds_to_tell(estimate(effect, images=images), np.float64(effect), alpha=alpha))
+
+    def power(seeds: int) -> float:
+        rng = np.random.default_rng(1)
+        draws = effect + rng.normal(size=(4000, seeds)) + np.sqrt(images) * rng.normal(size=(4000, 1))
+        variance = draws.var(axis=1, ddof=1) / seeds
+        found = Estimate(draws.mean(axis=1), variance, np.full(4000, images), seeds - 1.0, draws.T)
+        return float((found.p_above(0.0) <= alpha).mean())
+
+    # A whole number of seeds decides with a little more; one fewer with less.
+    assert power(needed) >= POWER - 0.05
+    assert needed == 2 or power(needed - 1) < POWER + 0.02
+
+
+def test_it_is_what_a_textbook_gives_for_known_variances():
+    # With a prior of a thousand seeds the t quantiles are those of a normal variable.
+    e = estimate(0.5, of_one_seed=2.0, prior=100_000)
+    expected = (stats.norm.ppf(0.95) + stats.norm.ppf(0.8)) ** 2 * 2.0 / 0.5**2
+    assert seeds_to_tell(e, np.float64(0.5)) == np.ceil(expected)
+
+
+def test_images_that_leave_it_open_are_never_overcome_by_seeds():
+    quantiles = stats.norm.ppf(0.95) + stats.norm.ppf(0.8)
+    for distance, finite in ((quantiles * 0.99, False), (quantiles * 1.2, True)):
+        assert np.isfinite(seeds_to_tell(estimate(0.0, images=1.0), np.float64(distance))) == finite
+    assert seeds_needed(estimate(1.0, images=1.0)) == SeedsNeeded(None, None, None)
+
+
+def test_what_is_on_its_bound_needs_seeds_without_end_and_what_is_clear_needs_two():
+    assert seeds_to_tell(estimate(0.0), np.float64(0.0)) == np.inf
+    assert seeds_to_tell(estimate(0.0, of_one_seed=1e-6), np.float64(1.0)) == 2
+    assert seeds_to_tell(estimate(0.0), np.float64(0.05)) == np.inf, f"more than {MOST_SEEDS}"
+
+
+def test_arrays_are_answered_element_by_element():
+    rng = np.random.default_rng(0)
+    per_seed = rng.normal(size=(4, 3, 2))
+    e = Estimate(per_seed.mean(axis=0), rng.random((3, 2)), 0.01 * rng.random((3, 2)), 9.0, per_seed)
+    together = seeds_to_tell(e, np.abs(e.value), alpha=0.025)
+    for index in np.ndindex(3, 2):
+        assert together[index] == seeds_to_tell(e[index], np.abs(e.value[index]), alpha=0.025)
+
+
+@given(
+    effect=st.floats(0.01, 10),
+    of_one_seed=st.floats(1e-3, 10),
+    images=st.floats(0, 1),
+    seeds=st.integers(2, 20),
+    prior=st.floats(0, 10),
+    alpha=st.sampled_from([0.05, 0.005]),
+)
+def test_a_larger_effect_never_needs_more_seeds_and_no_stricter_test_fewer(
+    effect, of_one_seed, images, seeds, prior, alpha
+):
+    e = estimate(effect, of_one_seed, images, seeds, prior)
+    number = float(seeds_to_tell(e, np.float64(effect), alpha=alpha))
+    assert number >= 2
+    assert number == np.inf or number == int(number) <= MOST_SEEDS
+    assert seeds_to_tell(e, np.float64(1.1 * effect), alpha=alpha) <= number
+    assert seeds_to_tell(e, np.float64(effect), alpha=alpha / 2) >= number
+    needed = seeds_needed(e, alpha=alpha)
+    order = [np.inf if n is None else n for n in (needed.at_best, needed.about, needed.at_worst)]
+    assert order == sorted(order)
+
+
+def test_the_nearer_bound_counts_and_a_value_out_of_bounds_is_tested_to_be_out():
+    one = seeds_needed(estimate(1.0), above=0.0, below=5.0)
+    assert one == seeds_needed(estimate(1.0)) == seeds_needed(estimate(4.0), above=0.0, below=5.0)
+    assert seeds_needed(estimate(-1.0)) == one, "one point on the wrong side"
+    assert seeds_needed(estimate(6.0), above=0.0, below=5.0) == one
+
+
+def test_the_range_is_that_of_effects_a_quartile_away():
+    e = estimate(2.0, of_one_seed=5.0)
+    needed = seeds_needed(e)
+    quartile = stats.norm.ppf(0.75) * float(e.error)
+    for number, distance in ((needed.at_best, 2 + quartile), (needed.at_worst, 2 - quartile)):
+        assert number == pytest.approx(float(seeds_to_tell(e, np.float64(distance))), abs=1)
+    assert needed.at_best < needed.about < needed.at_worst
+
+
+@pytest.mark.parametrize(
+    ("needed", "text"),
+    [
+        (SeedsNeeded(12, 8, 31), "about 12 seeds (8 to 31)"),
+        (SeedsNeeded(12, 8, None), "about 12 seeds (8 to many more)"),
+        (SeedsNeeded(None, 40, None), "never on this test set (40 seeds at best)"),
+        (SeedsNeeded(None, None, None), "never on this test set"),
+    ],
+)
+def test_seeds_needed_in_words(needed, text):
+    assert needed.text() == text
