@@ -15,20 +15,19 @@ from support.synthetic import CIFAR10, THREE, World, shares, write_run, write_st
 from class_sensitivity.analysis import claims
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.claims.cifar10 import CLAIMS as ARTICLE
+from class_sensitivity.analysis.claims.claim_set import ClaimSet
+from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.claims.judging import (
     CONTRADICTED,
     NOT_APPLICABLE,
     NOT_RUN,
-    POINTS,
     REPRODUCED,
     UNDECIDED,
-    ClaimSet,
     Verdict,
     decide,
-    noise,
-    reduction,
 )
-from class_sensitivity.analysis.sensitivity import Results, analyse, contrast
+from class_sensitivity.analysis.contrasts import accuracy_contrast
+from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.analysis.study import load_runs
 from class_sensitivity.runs.condition import BASELINE, Condition
 
@@ -200,7 +199,7 @@ def test_the_evidence_and_its_interval_are_in_the_sentence(verdicts, world, name
     assert verdict.unit
     if name != "not-model-specific":
         assert verdict.low <= verdict.effect <= verdict.high
-        assert f"{verdict.effect:+.2f}" in verdict.sentence or f"{verdict.effect:+.1f}" in verdict.sentence
+        assert f"{abs(verdict.effect):.2f}" in verdict.sentence
     bounds = re.findall(r"\[([-+.\d]+), ([-+.\d]+)\]", verdict.sentence)
     if verdict.verdict == CONTRADICTED:
         assert any([float(x) for x in pair] == pytest.approx([verdict.low, verdict.high], abs=0.006) for pair in bounds)
@@ -219,16 +218,21 @@ def test_effects_are_what_they_say(verdicts, tmp_path):
     assert world["airplane-10"].effect == pytest.approx(100 * lost / 600)
     right = {x: counts[condition_of(x)][bird, bird] for x in (0.1, 0.15, 0.2)}
     assert world["bird-knee"].effect == pytest.approx(100 * (2 * right[0.15] - right[0.1] - right[0.2]) / 600)
-    drop = contrast(study, {BASELINE: 100.0, condition_of(0, 0.2): -100.0}, overall=True)
+    drop = accuracy_contrast(study, {BASELINE: 1.0, condition_of(0, 0.2): -1.0}, alpha=0.1).scaled(100)
     assert world["drop-40k"].effect == pytest.approx(float(drop.value))
+    # The interval of two one-sided tests at 5 %.
     assert (world["drop-40k"].low, world["drop-40k"].high) == pytest.approx((float(drop.low), float(drop.high)))
-    # Bird's slope against the class that comes nearest to it, in points per 10 points of noise.
+    # Bird's slope against the class that it is least sure to exceed, in points per 10 points of noise.
     slopes = {
         name: np.polyfit([0, *NOISE], [counts[condition_of(x)][i, i] / 6 for x in (0, *NOISE)], 1)[0] / 10
         for i, name in enumerate(CIFAR10)
     }
-    nearest = min(value for name, value in slopes.items() if name != "bird")
-    assert world["bird-noise"].effect == pytest.approx(nearest - slopes["bird"])
+    gaps = results.curves["shuffle"].slope_gaps[bird]
+    rival = CIFAR10[int(np.nanargmin(gaps.value / gaps.error))]
+    assert world["bird-noise"].effect == pytest.approx(slopes[rival] - slopes["bird"])
+    (part,) = world["bird-noise"].parts
+    assert len(part.comparisons) == 9
+    assert rival in part.decisive.words
 
 
 # Missing runs
@@ -429,7 +433,9 @@ def test_with_many_parts_a_claim_that_just_holds_is_seldom_contradicted(tmp_path
 
 
 SCRATCH = """
-from class_sensitivity.analysis.claims.judging import ClaimSet, Focus, decide, noise
+from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
+from class_sensitivity.analysis.claims.evidence import noise
+from class_sensitivity.analysis.claims.judging import decide
 
 CLAIMS = ClaimSet("Claims of a scratch", data="insects", focus=Focus(mistaken=("ant", "bee")))
 
@@ -438,7 +444,7 @@ CLAIMS = ClaimSet("Claims of a scratch", data="insects", focus=Focus(mistaken=("
 def cow_worst(evidence):
     at = noise(0.2, "symmetric")
     evidence.need(at)
-    return decide(evidence.lowest("cow", [at]), "points of recall")
+    return decide([evidence.lowest("cow", at)], evidence.alpha)
 """
 
 
@@ -465,7 +471,7 @@ def test_claims_of_another_file_are_judged_by_the_same_rules(scratch, tmp_path):
     (verdict,) = scratch.judge(analyse(load_one(tmp_path / "runs")))
     assert (verdict.id, verdict.verdict) == ("cow-worst", REPRODUCED)
     assert verdict.sentence.startswith("Of 2 comparisons 2 hold; the decisive one is ")
-    assert " minus cow at noise-symmetric-0.2: +" in verdict.sentence
+    assert " minus cow at 20 % noise (symmetric): +" in verdict.sentence
 
 
 def test_claims_of_another_file_say_what_to_run(scratch, tmp_path):
@@ -478,8 +484,8 @@ def test_claims_of_another_file_say_what_to_run(scratch, tmp_path):
 def test_a_set_of_claims_needs_no_file(tmp_path):
     write_study(tmp_path, World(THREE, 200), {BASELINE: shares([0.9, 0.9, 0.6])}, data="insects")
     mine = ClaimSet("Mine", data="insects")
-    mine.add("ant-worst", "Ant has the lowest recall.", "ant")(lambda e: decide(e.lowest("ant", [BASELINE]), POINTS))
-    mine.add("bug-worst", "Bug has the lowest recall.", "bug")(lambda e: decide(e.lowest("bug", [BASELINE]), POINTS))
+    mine.add("ant-worst", "Ant has the lowest recall.", "ant")(lambda e: decide([e.lowest("ant", BASELINE)], e.alpha))
+    mine.add("bug-worst", "Bug has the lowest recall.", "bug")(lambda e: decide([e.lowest("bug", BASELINE)], e.alpha))
     first, second = mine.judge(analyse(load_one(tmp_path)))
     assert (first.verdict, second.verdict) == (CONTRADICTED, NOT_APPLICABLE)
     assert first.effect_text.startswith("-")

@@ -167,6 +167,16 @@ def test_the_order_and_the_shape_of_a_family_do_not_matter(seed, seeds):
     assert turned.freedom == pytest.approx(plain.freedom)
 
 
+def test_what_is_unknown_stays_unknown_and_is_no_member():
+    sample, interaction = family(7, 14, 4, b=0.1, spread=0.5)
+    unknown = np.arange(14) < 4
+    found = moderated_variance(np.where(unknown, np.nan, sample), interaction, 4)
+    known = moderated_variance(sample[~unknown], interaction[~unknown], 4)
+    assert np.isnan(found.variance[unknown]).all()
+    np.testing.assert_array_equal(found.variance[~unknown], known.variance)
+    assert found.freedom == known.freedom
+
+
 @given(seed=st.integers(0, 2**32), seeds=st.integers(2, 6), unit=st.sampled_from([1e-4, 100.0]))
 def test_the_unit_does_not_matter(seed, seeds, unit):
     sample, interaction = family(seed, 12, seeds, b=0.1, spread=0.5)

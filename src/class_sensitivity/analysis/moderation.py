@@ -44,7 +44,8 @@ def moderated_variance(variance: Floats, interaction: Floats, seeds: int) -> Mod
     """Draws the variances of a family towards their trend over the interaction, sigma^2 = I + b I^2.
 
     Args:
-        variance: (...) sample variance over seeds of each member's sum.
+        variance: (...) sample variance over seeds of each member's sum; NaN of a class without test images, which is
+            no member.
         interaction: (...) the part of it that seeds and images make together, as the single images tell it.
         seeds: S, at least 2.
 
@@ -61,7 +62,7 @@ def moderated_variance(variance: Floats, interaction: Floats, seeds: int) -> Mod
     """
     freedom = seeds - 1.0
     floor = np.maximum(variance, interaction)
-    fitted = interaction > 0
+    fitted = (interaction > 0) & ~np.isnan(variance)
     members = int(fitted.sum())
     if members < SMALLEST_FAMILY:
         return ModeratedVariance(floor, freedom)

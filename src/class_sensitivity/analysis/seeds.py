@@ -36,6 +36,11 @@ class SeedsNeeded:
     at_best: int | None
     at_worst: int | None
 
+    @property
+    def number(self) -> float:
+        """`about`, infinite for never."""
+        return inf if self.about is None else float(self.about)
+
     def text(self) -> str:
         """In words.
 

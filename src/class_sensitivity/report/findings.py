@@ -55,7 +55,7 @@ def at_a_glance(results: Results, verdicts: Sequence[Verdict], advised: NextRuns
             lines.append(Line(f"{verdict}, {len(ids)}", ", ".join(ids)))
     undecided = [each for each in verdicts if each.verdict == UNDECIDED]
     # Whoever never comes out of these test images stands last.
-    undecided.sort(key=lambda each: np.inf if each.needed is None or each.needed.about is None else each.needed.about)
+    undecided.sort(key=lambda each: np.inf if each.needed is None else each.needed.number)
     if undecided:
         words = ", ".join(f"{each.id} ({_seeds_in_short(each)})" for each in undecided)
         lines.append(Line(f"undecided, {len(undecided)}", words))

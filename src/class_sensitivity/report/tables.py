@@ -231,10 +231,7 @@ def claims_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 def _seeds(verdict: Verdict) -> Row:
     """Seeds needed, in all; NaN where the claim is not undecided, infinite where no number is enough."""
-    needed = verdict.needed
-    if needed is None:
-        return {"seeds_needed": np.nan}
-    return {"seeds_needed": np.inf if needed.about is None else float(needed.about)}
+    return {"seeds_needed": np.nan if verdict.needed is None else verdict.needed.number}
 
 
 def parts_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:

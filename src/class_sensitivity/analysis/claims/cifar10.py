@@ -1,5 +1,7 @@
 """J. Prendki and A. Devkar, "Can you lie to your model?", on CIFAR-10: its claims, and what its figures show."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
@@ -16,6 +18,7 @@ from class_sensitivity.analysis.claims.judging import (
     judge_part,
 )
 from class_sensitivity.analysis.omnibus import OmnibusTest
+from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.runs.condition import BASELINE
 
@@ -267,7 +270,11 @@ def _bird_dog_flip(evidence: Evidence) -> Verdict:
     )
     found = Verdict.of(verdict, more.estimate.at(2 * alpha), POINTS, sentence)
     parts = (judge_part("bird falls more than dog", [more], alpha),)
-    return Verdict(**{**vars(found), "parts": parts, "conditions": tuple(at)})
+    needed = [
+        seeds_needed(gap.estimate, alpha=alpha) for gap, order in zip(at.values(), orders, strict=True) if not order
+    ]
+    most = max(needed, key=lambda each: each.number) if needed and found.seeds > 1 else None
+    return replace(found, parts=parts, conditions=tuple(at), needed=most)
 
 
 def _order(above: np.ndarray, below: np.ndarray, alpha: float) -> int:

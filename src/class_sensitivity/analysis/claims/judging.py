@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-import numpy as np
-
 from class_sensitivity.analysis.estimate import Estimate, with_interval
 from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed
 from class_sensitivity.runs.condition import Condition
@@ -202,5 +200,4 @@ def _needed(parts: Sequence[Part], alpha: float) -> SeedsNeeded:
         seeds_needed(comparison.estimate, above=comparison.above, below=comparison.below, alpha=level)
         for comparison in (wrong or [c for c in comparisons if not c.holds(alpha)])
     ]
-    key = [np.inf if needed.about is None else needed.about for needed in each]
-    return each[int(np.argmin(key) if wrong else np.argmax(key))]
+    return (min if wrong else max)(each, key=lambda needed: needed.number)
