@@ -216,7 +216,7 @@ def _nonlinear(evidence: Evidence) -> Verdict:
     steepest, flattest = int(np.nanargmax(curve.loss.value)), int(np.nanargmin(curve.loss.value))
     gap, names = curve.slope_gaps[steepest, flattest], evidence.study.class_names
     asked = ", and ".join(
-        f"{words}{'' if test.p <= evidence.alpha else ' is not certain'} ({_f_test(test)})"
+        f"{words if test.p <= evidence.alpha else f'that {words} is not certain'} ({_f_test(test)})"
         for words, test in tests.items()
         if test is not None
     )

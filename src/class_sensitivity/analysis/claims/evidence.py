@@ -158,13 +158,13 @@ class Evidence:
         ]
         first, second = ((condition, weight, 0.0) for weight in (-1.0, 1.0))
         lower = self._pair_family((first,), (second,), True).scaled(100)
-        note = self._candidates(lower, f"lowest at {condition.label}", tie=None)
+        note = self._candidates(lower, f"the lowest at {condition.label}", tie=None)
         return judge_part(f"{name} is lowest at {condition.label}", gaps, self.alpha, note)
 
     def falls_most(self, name: str, curve: Curve) -> Part:
         """That a class loses most per unit of stress."""
         gaps = [self.loss_gap(curve, name, other) for other in self.study.class_names if other != name]
-        note = self._candidates(curve.slope_gaps, f"largest under {curve.label}", tie=TIE_POINTS)
+        note = self._candidates(curve.slope_gaps, f"the one that falls most under {curve.label}", tie=TIE_POINTS)
         return judge_part(f"{name} falls most under {curve.label}", gaps, self.alpha, note)
 
     def loss_gap(self, curve: Curve, steeper: str, flatter: str) -> Comparison:
@@ -182,10 +182,14 @@ class Evidence:
             return ""
         names = self.study.class_names
         possible = candidates(gaps, self.alpha)
-        listed = " or ".join(names[i] for i in possible)
-        if len(possible) == len(names):
+        excluded = [name for i, name in enumerate(names) if i not in possible]
+        if not excluded:
             return f"No class can be excluded from being {what}."
-        sentence = f"{listed.capitalize()} can be {what}; the others are excluded."
+        if len(possible) > len(excluded):
+            sentence = f"Any class can be {what}, except {' and '.join(excluded)}."
+        else:
+            listed = " or ".join(names[i] for i in possible)
+            sentence = f"{listed[:1].upper()}{listed[1:]} can be {what}; the others are excluded."
         if len(possible) == 1:
             return sentence
         if tie is not None:
