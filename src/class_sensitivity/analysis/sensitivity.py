@@ -97,7 +97,7 @@ class Curve:
         slope_gaps: Estimates of shape (K, K), [steeper, flatter]: points that one class loses more than another per 10
             points of stress; NaN on the diagonal.
         slopes_differ: Whether the classes differ in slope at all; None with fewer than two seeds.
-        not_straight: Whether any class's curve leaves its line; None with fewer than two seeds or three levels.
+        not_straight: Whether any class's curve bends; None with fewer than two seeds or three levels.
         ranks: (K, K), [class, rank]: probability that a class falls most (rank 0), second most, ...
             by its slope; None with fewer than two seeds.
         knees: The bend of each class's recall curve.
@@ -440,16 +440,14 @@ def _slopes_differ(shares: Floats, study: Study, weights: Floats) -> OmnibusTest
 
 
 def _not_straight(shares: Floats, study: Study, levels: Floats) -> OmnibusTest | None:
-    """Tests whether any class's recall differs from its least-squares line over the levels."""
+    """Tests whether the recall of any class bends with the level: whether it has a quadratic component."""
     if study.num_classes > MAX_OMNIBUS_CLASSES or len(levels) < 3 or (study.class_sizes == 0).any():
         return None
-    # Orthonormal contrasts that are 0 for every straight line: (L, L - 2)
-    line = np.stack([np.ones_like(levels), levels], axis=1)
-    rest = np.linalg.qr(np.hstack([line, np.eye(len(levels))]))[0][:, 2 : len(levels)]
+    # One contrast a class, orthogonal to every straight line: a smooth bend is not diluted by other departures.
+    bend = np.linalg.qr(np.vander(levels, 3, increasing=True))[0][:, 2]
     own = study.labels[:, np.newaxis] == np.arange(study.num_classes)
-    parts = (shares @ rest)[:, :, np.newaxis, :] * own[:, :, np.newaxis]
-    seed_freedom = (study.num_classes - 1) * (len(levels) - 2)
-    return omnibus_test(parts.reshape(*parts.shape[:2], -1), study.labels, most_seed_freedom=seed_freedom)
+    parts = (shares @ bend)[:, :, np.newaxis] * own
+    return omnibus_test(parts, study.labels, most_seed_freedom=study.num_classes - 1)
 
 
 def _levels_with_common_seeds(study: Study, series: list[Condition]) -> list[Condition]:
