@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.plans import PLAN, Files, load_one, read_files, write_plan
-from support.synthetic import THREE
+from support.synthetic import THREE, World, shares
 
 from class_sensitivity.analysis import statistics
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.sensitivity import RelativeMatrix, Results, analyse, relative_matrix
+from class_sensitivity.analysis.sensitivity import MIN_MEAN_COUNT, RelativeMatrix, Results, analyse, relative_matrix
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.runs.condition import BASELINE
@@ -49,11 +49,49 @@ def test_relative_matrices_are_the_mean_of_paired_differences(loaded, results, f
         np.testing.assert_allclose(matrix.cells.value, (counts - baseline).mean(axis=0), atol=1e-9)
         np.testing.assert_allclose(matrix.cells.per_seed, counts - baseline, atol=1e-9)
         np.testing.assert_allclose(matrix.cells.value.sum(axis=1), 0, atol=1e-9)
-        np.testing.assert_array_equal(matrix.marked, statistics.benjamini_hochberg(matrix.cells.p, 0.05))
+        for i in range(3):
+            for j in range(3):
+                mean = sum(each[i][j] for one in (counts, baseline) for each in one) / (2 * len(seeds))
+                assert matrix.judged[i, j] == (mean >= 5)
+        p = matrix.cells.p[matrix.judged]
+        np.testing.assert_array_equal(matrix.marked[matrix.judged], statistics.benjamini_hochberg(p, 0.05))
+        assert not matrix.marked[~matrix.judged].any()
         if len(seeds) == 1:
             assert not matrix.marked.any()
             assert np.isnan(matrix.cells.low).all()
     assert results.relative(noise_frac=0.3).marked[2, 2], "a fall from 70 to 40 % is seen"
+
+
+def test_a_cell_with_few_images_is_not_judged_and_does_not_count(loaded):
+    labels = np.repeat([0, 1, 2], 100)
+    preds = {}
+    for seed in range(5):
+        baseline, stressed = labels.copy(), labels.copy()
+        baseline[100:109] = 2  # nine images at the baseline and none under stress: 4.5 in the mean
+        stressed[:30] = 1
+        preds |= {(BASELINE, seed): baseline, (noise(0.2), seed): stressed}
+    matrix = relative_matrix(Study.of_preds(labels, preds, THREE), noise(0.2))
+    np.testing.assert_array_equal(matrix.judged, [[True, True, False], [False, True, False], [False, False, True]])
+    np.testing.assert_array_equal(matrix.marked, [[True, True, False], [False, True, False], [False, False, False]])
+    assert matrix.cells.p[1, 2] < 0.05, "it would be marked if it were judged"
+    assert MIN_MEAN_COUNT == 5
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_a_matrix_of_nearly_empty_cells_is_hardly_ever_marked_where_nothing_happened(seeds):
+    wrong = np.where(np.arange(36).reshape(6, 6) % 7 == 1, 30.0, 1.0)  # one confusion a class, and else about one image
+    studies, marked = 100, []
+    for root in range(studies):
+        world = World(tuple("abcdef"), 60, root=root)
+        preds = {
+            (c, s): world.predict(shares([0.85] * 6, wrong), c.name, s)
+            for c in (BASELINE, noise(0.2))
+            for s in range(seeds)
+        }
+        matrix = relative_matrix(Study.of_preds(world.labels, preds, tuple("abcdef")), noise(0.2))
+        assert 0 < (~matrix.judged).sum() < 36
+        marked.append(matrix.marked.any())
+    assert np.mean(marked) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / studies)
 
 
 def test_a_relative_matrix_between_two_conditions(loaded, files):

@@ -22,7 +22,8 @@ from support.synthetic import THREE, World, shares, write_study
 from class_sensitivity import confusion
 from class_sensitivity.analysis import statistics
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.sensitivity import Results, analyse, contrast
+from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
+from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE
 
@@ -52,9 +53,8 @@ def test_recalls_accuracies_and_falls(loaded, results):
     for condition in PLAN:
         result = results.of(condition)
         assert result.condition == condition
-        plain, overall = contrast(loaded, {condition: 1.0}), contrast(loaded, {condition: 1.0}, overall=True)
-        assert same(result.recall.value, plain.value)
-        assert same(result.accuracy.value, overall.value)
+        assert same(result.recall, class_contrasts(loaded, {condition: 1.0}))
+        assert same(result.accuracy, accuracy_contrast(loaded, {condition: 1.0}))
         counts = loaded.counts_of(condition)
         np.testing.assert_allclose(result.recall.value, confusion.recall(counts).mean(axis=0))
         np.testing.assert_allclose(result.accuracy.value, confusion.accuracy(counts).mean())
@@ -65,8 +65,8 @@ def test_recalls_accuracies_and_falls(loaded, results):
     assert set(results.compared) == set(PLAN) - {BASELINE}
     for condition, versus in results.compared.items():
         fall = {BASELINE: 1.0, condition: -1.0}
-        assert same(versus.fall, contrast(loaded, fall))
-        assert same(versus.accuracy_fall, contrast(loaded, fall, overall=True))
+        assert same(versus.fall, class_contrasts(loaded, fall))
+        assert same(versus.accuracy_fall, accuracy_contrast(loaded, fall))
         # A fall in recall and the diagonal cell of the relative matrix are one number.
         sizes = np.bincount(loaded.labels)
         np.testing.assert_allclose(-versus.fall.value * sizes, np.diagonal(versus.relative.cells.value), atol=1e-9)
@@ -83,11 +83,9 @@ def test_an_interval_of_a_share_stays_a_share(tmp_path):
     world = replace(WORLD, seed=0.6, image=0.2, taste=0.1)
     write_study(tmp_path, world, {BASELINE: shares([0.95, 0.9, 0.05])}, (1, 2))
     found = load_one(tmp_path)
-    assert (contrast(found, {BASELINE: 1.0}).high > 1).any()
-    results = analyse(found, resamples=100)
-    recall = results.of(BASELINE).recall
-    assert recall.high.max() == 1
-    assert recall.low.min() >= 0
+    recall = analyse(found, resamples=100).of(BASELINE).recall
+    assert (replace(recall, share_of=None).high > 1).any()
+    assert 0 <= recall.low.min() < recall.high.max() <= 1
 
 
 def test_slopes_are_those_of_polyfit_over_all_levels(loaded, results, files):
@@ -105,6 +103,11 @@ def test_slopes_are_those_of_polyfit_over_all_levels(loaded, results, files):
         assert all(np.isnan(k.p) for k in curve.knees), "four levels are too few for a knee"
         assert curve.ranks is not None
         np.testing.assert_allclose([curve.ranks.sum(axis=0), curve.ranks.sum(axis=1)], 1)
+        # Points that one class loses more than another, per 10 points of stress.
+        gaps = curve.loss.value[:, np.newaxis] - curve.loss.value
+        off = ~np.eye(3, dtype=bool)
+        np.testing.assert_allclose(curve.slope_gaps.value[off], gaps[off], atol=1e-9)
+        assert np.isnan(np.diagonal(curve.slope_gaps.value)).all()
         np.testing.assert_allclose(curve.loss.value, -10 * curve.slope.value)
         np.testing.assert_allclose([curve.loss.low, curve.loss.high], [-10 * curve.slope.high, -10 * curve.slope.low])
     labels = [curve.label for curve in results.curves.values()]
@@ -152,6 +155,10 @@ def test_directions_are_cells_against_their_mirror_images(loaded, results, files
         off = [(total[i, j], total[j, i]) for i, j in combinations(range(3), 2)]
         assert direction.asymmetry == pytest.approx(sum(abs(a - b) for a, b in off) / sum(a + b for a, b in off))
         np.testing.assert_array_equal(direction.marked, statistics.benjamini_hochberg(direction.difference.p, 0.05))
+        # Each difference would be about 0.8 of its standard error for no reason.
+        errors = direction.difference.error
+        chance = 0.7979 * len(seeds) * errors.sum() / sum(a + b for a, b in off)
+        assert direction.asymmetry_by_chance == pytest.approx(float(np.minimum(1, chance)), rel=1e-3, nan_ok=True)
 
 
 def test_less_data_and_being_misled_add_up_to_the_fall_on_the_same_seeds(results, files):
@@ -177,6 +184,41 @@ def test_less_data_and_being_misled_add_up_to_the_fall_on_the_same_seeds(results
         np.testing.assert_allclose(cost.overall_misled.per_seed, np.subtract(accuracy[1], accuracy[2]), atol=1e-12)
         balance = cost.overall_misled.per_seed - cost.overall_less_data.per_seed
         np.testing.assert_allclose(cost.overall_balance.per_seed, balance, atol=1e-12)
+
+
+@pytest.mark.parametrize("directed", [False, True])
+def test_the_asymmetry_by_chance_is_what_a_symmetric_confusion_shows(directed):
+    wrong = [[0, 9, 1], [1, 0, 1], [1, 1, 0]] if directed else None
+    found = []
+    for root in range(30):
+        world = replace(WORLD, per_class=300, root=root)
+        preds = {(BASELINE, s): world.predict(shares([0.8] * 3, wrong), "baseline", s) for s in range(3)}
+        found.append(analyse(Study.of_preds(world.labels, preds, THREE), resamples=2).of(BASELINE).direction)
+    ratio = np.mean([each.asymmetry for each in found]) / np.mean([each.asymmetry_by_chance for each in found])
+    assert ratio > 3 if directed else 0.7 < ratio < 1.2
+
+
+def test_where_nothing_varied_ranks_are_drawn_as_widely_as_the_intervals_are():
+    labels = np.repeat(np.arange(3), 60)
+    levels = (BASELINE, *(noise(x) for x in (0.1, 0.2, 0.3)))
+    for preds in (labels, np.zeros(180, int)):  # always right, and one class whatever the image
+        study = Study.of_preds(labels, {(c, s): preds for c in levels for s in range(3)}, THREE)
+        curve = analyse(study, resamples=2000).curves["shuffle"]
+        assert (curve.slope.low < 0).all()
+        assert (curve.slope.high > 0).all()
+        np.testing.assert_allclose(curve.ranks, 1 / 3, atol=0.06)
+        assert (curve.slopes_differ, curve.not_straight) == (None, None)
+
+
+def test_ranks_vary_as_the_slopes_intervals_say():
+    # Two classes that do not touch: how often one is first is what a normal difference gives.
+    world = replace(WORLD, per_class=80)
+    plan = {BASELINE: (0.9, 0.9, 0.9), noise(0.2): (0.82, 0.86, 0.88), noise(0.4): (0.75, 0.8, 0.86)}
+    preds = {(c, s): world.predict(shares(x), c.name, s) for c, x in plan.items() for s in range(6)}
+    curve = analyse(Study.of_preds(world.labels, preds, THREE), resamples=4000).curves["shuffle"]
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(curve.loss.value, curve.loss.error, (4000, 3)).argmax(axis=1)
+    np.testing.assert_allclose(curve.ranks[:, 0], np.bincount(drawn, minlength=3) / 4000, atol=0.06)
 
 
 def test_the_same_runs_and_seed_give_the_same_numbers_to_the_last_bit(root, results):
