@@ -9,11 +9,21 @@ from support.synthetic import THREE
 
 from class_sensitivity.analysis.claims.claim_set import Focus
 from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.analysis.claims.judging import (
+    CONTRADICTED,
+    NOT_APPLICABLE,
+    NOT_RUN,
+    REPRODUCED,
+    UNDECIDED,
+    Verdict,
+)
+from class_sensitivity.analysis.claims.next_runs import NextRuns
+from class_sensitivity.analysis.seeds import SeedsNeeded
 from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs
-from class_sensitivity.report.findings import caveats, findings, frequent_confusions
+from class_sensitivity.report.findings import Line, at_a_glance, caveats, findings, frequent_confusions
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 LABELS = np.repeat(np.arange(3), 100)
@@ -49,20 +59,136 @@ def test_the_sentences_of_a_study():
         rf"at 89\.0{interval} %\.",
         rf"To label noise \(shuffle\) the most sensitive class is cow: it loses 15\.0{interval} points of recall per "
         r"10 points of stress, and is the most sensitive with probability \d+%\. The least sensitive is bee "
-        r"\(-0\.0\)\.",
+        r"\(0\.0\)\.",
         rf"To data reduction the most sensitive class is cow: it loses 5\.0{interval} points of recall per 10 points "
-        r"of stress, and is the most sensitive with probability \d+%\. The least sensitive is bee \(-0\.0\)\.",
+        r"of stress, and is the most sensitive with probability \d+%\. The least sensitive is bee \(0\.0\)\.",
         rf"20 % noise \(shuffle\) costs 10\.7 points of accuracy: 3\.7{interval} because the good examples are "
         rf"missing, and 7\.0{interval} more because the model is misled\. .+",
         rf"By class, being misled costs most to cow \(20\.0{interval} points of recall\) and missing examples to cow "
         rf"\(10\.0{interval}\), as far as these intervals tell classes apart\.",
         r"The most frequent confusions of the baseline are cow taken for bee \(11\), ant taken for bee \(2\), in test "
-        r"images; \d of 3 pairs have a direction\.",
+        r"images; confusion as a whole has a direction \(p = 0\.0004\), 1 of 3 pairs have one by themselves\.",
     ]
     said = findings(results)
     assert len(said) == len(expected)
     for sentence, words in zip(said, expected, strict=True):
         assert re.fullmatch(words, sentence), sentence
+
+
+def constant(to: int) -> list[np.ndarray]:
+    """One class whatever the image, for three seeds."""
+    return [np.full_like(LABELS, to)] * 3
+
+
+def test_classes_that_all_fall_alike_are_said_to_be_alike():
+    results = results_of(baseline=constant(0), noisy=constant(0), reduced=constant(0))
+    assert findings(results) == [
+        "Without stress the model is right on 33.3 [28.0, 39.0] % of the test images; the least accurate classes are "
+        "bee and cow, at 0.0 [0.0, 3.6] %.",
+        "Under label noise (shuffle) no class can be told from another: each loses 0.0 points of recall per 10 points "
+        "of stress.",
+        "Under data reduction no class can be told from another: each loses 0.0 points of recall per 10 points of "
+        "stress.",
+        "20 % noise (shuffle) costs 0.0 points of accuracy: 0.0 [-0.7, 0.7] because the good examples are missing, and "
+        "0.0 [-0.7, 0.7] more because the model is misled. Which of the two weighs more is not decided by these runs.",
+        "The most frequent confusions of the baseline are bee taken for ant (100), cow taken for ant (100), in test "
+        "images; 2 of 3 pairs have a direction.",
+    ]
+    assert at_a_glance(results, [], None) == [
+        Line("accuracy", "33.3 [28.0, 39.0] %; least accurate: bee and cow, 0.0 [0.0, 3.6] %"),
+        Line("label noise (shuffle)", "no class can be told from another: each loses 0.0 points per 10"),
+        Line("data reduction", "no class can be told from another: each loses 0.0 points per 10"),
+        Line(
+            "20 % noise (shuffle)",
+            "costs 0.0 points: 0.0 [-0.7, 0.7] for the missing examples, 0.0 [-0.7, 0.7] for being misled",
+        ),
+    ]
+
+
+def test_classes_that_no_test_tells_apart_are_said_to_be_alike():
+    results = results_of(
+        baseline=[preds(), preds(ant_bee=1), preds(cow_bee=1)],
+        noisy=[preds(ant_bee=3), preds(bee_cow=2, ant_cow=2), preds(cow_ant=4)],
+    )
+    (sentence,) = (each for each in findings(results) if "label noise" in each)
+    loss = results.curves["shuffle"].loss
+    assert sentence == (
+        "Under label noise (shuffle) no class can be told from another: the most that a class loses per 10 points of "
+        f"stress is {loss[0].text()} points of recall (ant), the least {loss[1].text()} (bee)."
+    )
+    (line,) = (each for each in at_a_glance(results, [], None) if each.about == "label noise (shuffle)")
+    assert line.text.startswith("no class can be told from another; ant loses ")
+
+
+def test_all_classes_that_share_the_lowest_recall_are_named_or_counted():
+    everything_right = results_of(baseline=[preds(), preds()])
+    assert findings(everything_right)[0].endswith("classes are ant, bee and cow, at 100.0 [96.4, 100.0] %.")
+    labels = np.repeat(np.arange(5), 20)
+    many = Study.of_preds(labels, {(BASELINE, s): np.zeros(100, int) for s in (1, 2)}, tuple("abcde"))
+    assert "classes are 4 of 5 classes, at 0.0" in findings(analyse(many, resamples=2))[0]
+
+
+# At a glance
+
+
+def glance(results: Results, verdicts: list[Verdict], advised: NextRuns | None = None) -> dict[str, str]:
+    lines = at_a_glance(results, verdicts, advised)
+    assert len(lines) <= 10
+    return {line.about: line.text for line in lines}
+
+
+def test_a_study_at_a_glance_says_who_falls_most_and_what_would_tell_the_rest(results):
+    shown = glance(results, [])
+    assert list(shown) == ["accuracy", "label noise (shuffle)", "data reduction", "20 % noise (shuffle)"]
+    loss = results.curves["shuffle"].loss
+    assert shown["label noise (shuffle)"] == (
+        f"cow falls most, and the others are excluded; cow loses {loss[2].text()} points per 10, bee {loss[1].text()}"
+    )
+    assert "least accurate: cow, 89.0 [" in shown["accuracy"]
+    assert shown["20 % noise (shuffle)"].startswith("costs 10.0 points: 3.3 [")
+
+
+def test_of_classes_that_can_both_fall_most_it_says_how_many_seeds_would_tell_them_apart():
+    both = results_of(
+        baseline=[preds()] * 3,
+        noisy=[preds(cow_bee=40 + s, ant_bee=36 + 4 * s) for s in range(3)],
+    )
+    words = glance(both, [])["label noise (shuffle)"]
+    assert re.match(r"(ant or cow|cow or ant) can fall most, and the others are excluded; ", words)
+    assert re.search(r"; (ant from cow|cow from ant): (about \d+ seeds|never on this test set)", words)
+
+
+def test_claims_at_a_glance_decided_first_and_the_nearest_of_the_undecided_first(results):
+    def undecided(name: str, about: int | None) -> Verdict:
+        return Verdict(name, "", UNDECIDED, needed=SeedsNeeded(about, about, about))
+
+    verdicts = [
+        Verdict("skipped", "", NOT_RUN),
+        undecided("far", 90),
+        undecided("never", None),
+        Verdict("wrong", "", CONTRADICTED),
+        undecided("near", 8),
+        Verdict("unknown", "", UNDECIDED),
+        Verdict("so", "", REPRODUCED),
+        Verdict("so-too", "", REPRODUCED),
+        Verdict("elsewhere", "", NOT_APPLICABLE),
+    ]
+    advised = NextRuns("python train.py -m seed=6,7", ("near",), 2, 300.0)
+    shown = glance(results, verdicts, advised)
+    assert list(shown)[4:] == ["reproduced, 2", "contradicted, 1", "undecided, 4", "not run, 1", "next"]
+    assert shown["reproduced, 2"] == "so, so-too"
+    undecided_words = (
+        "near (8 seeds), far (90 seeds), never (never on these images), unknown (no number of seeds known)"
+    )
+    assert shown["undecided, 4"] == undecided_words
+    assert shown["not run, 1"] == "skipped"
+    assert shown["next"] == "python train.py -m seed=6,7   # 2 runs, about 5 min: would decide near"
+
+
+def test_one_seed_at_a_glance_has_values_alone():
+    shown = glance(results_of(baseline=[preds(cow_bee=9)], noisy=[preds(cow_bee=20, ant_bee=1)]), [])
+    assert shown["accuracy"] == "97.0 %; least accurate: cow, 91.0 %"
+    assert shown["label noise (shuffle)"] == "cow loses 5.5 points per 10, bee 0.0"
 
 
 def test_one_frequent_confusion_is_one():
