@@ -63,11 +63,30 @@ def test_the_page_says_what_is_in_it(report, root):
     assert "22 complete runs" in summary
 
 
-def test_the_screen_says_the_answer_and_where_the_report_is(reports):
+def test_the_screen_says_the_answer_in_a_few_lines_and_where_the_report_is(reports):
     folder, done = reports[0]
     assert str(folder / "index.html") in done.stdout.replace("\n", "")
-    assert "the most sensitive class is cow" in " ".join(done.stdout.split())
+    words = " ".join(done.stdout.split())
+    assert "made-up, cnn6, 22 runs" in words
+    assert "cow falls most, and the others are excluded; cow loses 8.0 [" in words
+    assert "missing 6 runs of this grid" in words, "seed 4 of six conditions"
+    assert "Run directories left out: 1" in words
+    # The eighty columns of a file fold them.
+    assert len(done.stdout.splitlines()) < 25
     assert "\x1b" not in done.stdout, "colours in a file"
+
+
+def test_what_is_on_the_screen_leads_the_page_and_the_summary(reports):
+    folder, done = reports[0]
+    page = words_of(folder)
+    assert page.index("cow falls most") < page.index("Without stress the model is right on")
+    summary = (folder / "summary.md").read_text(encoding="utf-8")
+    assert summary.index("- **accuracy**: ") < summary.index("- Without stress")
+    assert "least accurate: cow" in " ".join(done.stdout.split())
+
+
+def test_the_page_says_which_cells_were_not_judged(report):
+    assert "Cells with fewer than 5 images in the mean were not judged: their numbers are grey." in words_of(report)
 
 
 def test_every_figure_is_there_as_png_and_svg(report, root):

@@ -12,8 +12,12 @@ from support.plans import load_one
 from support.reports import PLAN, RESAMPLES, WORLD, csv_of, leave_unpictured, parquet_of, settings
 from support.synthetic import THREE, write_run, write_study
 
+from class_sensitivity.analysis.claims.judging import UNDECIDED, Comparison, Verdict, judge_part
+from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_to_tell
 from class_sensitivity.analysis.sensitivity import Results, analyse
 from class_sensitivity.report.build import write_report
+from class_sensitivity.report.tables import claims_table, parts_table
 from class_sensitivity.runs.condition import BASELINE
 
 
@@ -43,18 +47,20 @@ COLUMNS = {
     "counts": [*STRESS, "seed", "true", "predicted", "count"],
     "conditions": [
         *STRESS, "seeds", "train_size", "steps", "effective_noise", "accuracy", "accuracy_low", "accuracy_high",
-        "accuracy_sd", "fall", "fall_low", "fall_high", "asymmetry",
+        "accuracy_sd", "fall", "fall_low", "fall_high", "asymmetry", "asymmetry_by_chance", "symmetry_p_new_images",
+        "symmetry_p_these_images",
     ],
     "classes": [
         *STRESS, "class", "seeds", "recall", "recall_low", "recall_high", "fall", "fall_low", "fall_high", "fall_p",
     ],
     "relative": [
         *STRESS, "true", "predicted", "seeds", "mean", "sd", "difference", "difference_sd", "low", "high", "p",
-        "sign_flip_p", "marked",
+        "sign_flip_p", "judged", "marked", "seeds_needed",
     ],
     "sensitivity": [
         "recipe", "stress", "class", "seeds", "levels", "slope", "slope_low", "slope_high", "expected_rank",
-        "most_sensitive_probability", "knee", "knee_low", "knee_high", "knee_p", "slope_before", "slope_after",
+        "most_sensitive_probability", "seeds_to_tell_from_next", "knee", "knee_low", "knee_high", "knee_p",
+        "slope_before", "slope_after",
     ],
     "ranks": ["recipe", "stress", "class", "rank", "probability"],
     "directions": [*STRESS, "class_a", "class_b", "seeds", "difference", "low", "high", "p", "marked"],
@@ -62,7 +68,13 @@ COLUMNS = {
         "recipe", "noise", "control", "class", "seeds", "less_data", "less_data_low", "less_data_high", "misled",
         "misled_low", "misled_high",
     ],
-    "claims": ["recipe", "id", "claim", "verdict", "effect", "low", "high", "unit", "seeds", "sentence", "command"],
+    "claims": [
+        "recipe", "id", "claim", "verdict", "effect", "low", "high", "unit", "seeds", "sentence", "command",
+        "seeds_needed",
+    ],
+    "claim_parts": [
+        "recipe", "id", "part", "verdict", "note", "decisive", "effect", "standard_error", "margin", "unit",
+    ],
 }  # fmt: skip
 
 
@@ -127,7 +139,11 @@ def test_the_numbers_are_those_of_the_analysis(report, results):
     for result in results.conditions:
         name, recall, versus = result.condition.name, result.recall, result.versus_baseline
         assert conditions.accuracy[name] == float(result.accuracy.value)
-        assert conditions.asymmetry[name] == result.direction.asymmetry
+        direction = result.direction
+        assert conditions.asymmetry[name] == direction.asymmetry
+        assert conditions.asymmetry_by_chance[name] == direction.asymmetry_by_chance
+        assert conditions.symmetry_p_new_images[name] == direction.symmetry_new_images.p
+        assert conditions.symmetry_p_these_images[name] == direction.symmetry_these_images.p
         for i, true in enumerate(THREE):
             row = classes.loc[name, true]
             assert (row.recall, row.recall_low, row.recall_high) == (recall.value[i], recall.low[i], recall.high[i])
@@ -139,7 +155,9 @@ def test_the_numbers_are_those_of_the_analysis(report, results):
             for j, predicted in enumerate(THREE):
                 cell, matrix = relative.loc[name, true, predicted], versus.relative
                 assert cell.difference == matrix.cells.value[i, j]
-                assert cell.marked == matrix.marked[i, j]
+                assert (cell.marked, cell.judged) == (matrix.marked[i, j], matrix.judged[i, j])
+                needed = seeds_to_tell(matrix.cells[i, j], np.abs(matrix.cells.value[i, j]), alpha=0.025)
+                assert cell.seeds_needed == needed
                 assert cell.seeds == 3
                 assert cell.sign_flip_p >= 0.25
     assert "baseline" not in relative.index
@@ -150,8 +168,41 @@ def test_the_numbers_are_those_of_the_analysis(report, results):
             assert (row.slope, row.knee_p) == (curve.slope.value[i], pytest.approx(curve.knees[i].p, nan_ok=True))
             assert row.expected_rank == pytest.approx(1 + curve.ranks[i] @ np.arange(3))
             assert row.most_sensitive_probability == curve.ranks[i, 0]
+            behind = [
+                j for j in np.argsort(-curve.loss.value, kind="stable") if curve.loss.value[j] < curve.loss.value[i]
+            ]
+            if behind:
+                gap = curve.slope_gaps[i, behind[0]]
+                assert row.seeds_to_tell_from_next == seeds_to_tell(gap, np.abs(gap.value))
+            else:
+                assert np.isnan(row.seeds_to_tell_from_next), "nothing is behind the last"
     costs = parquet_of(report, "costs").set_index(["noise", "class"])
     assert costs.less_data["noise-shuffle-0.2", "*"] == float(results.costs[0].overall_less_data.value)
     assert costs.misled["noise-shuffle-0.2", "cow"] == results.costs[0].misled.value[2]
     directions = parquet_of(report, "directions").set_index(["condition", "class_a", "class_b"])
     assert directions.difference["baseline", "bee", "cow"] == results.of(BASELINE).direction.difference.value[2]
+
+
+def test_claims_and_their_parts_are_rows():
+    def comparison(value: float, words: str) -> Comparison:
+        e = Estimate(np.float64(value), np.float64(0.36), np.float64(0.64), 4.0, np.full(5, value))
+        return Comparison(words, e, "points", (BASELINE,))
+
+    parts = (
+        judge_part("it falls", [comparison(9.0, "fall"), comparison(3.0, "small fall")], 0.05, "As it was."),
+        judge_part("it rises", [comparison(0.5, "rise")], 0.05),
+    )
+    near, never = SeedsNeeded(12, 8, 20), SeedsNeeded(None, None, None)
+    verdicts = [
+        Verdict("near", "Both.", UNDECIDED, parts=parts, needed=near),
+        Verdict("never", "One.", UNDECIDED, needed=never),
+        Verdict("done", "None.", "reproduced"),
+    ]
+    np.testing.assert_array_equal(claims_table(verdicts).seeds_needed, [12, np.inf, np.nan])
+    table = parts_table(verdicts)
+    assert table.id.tolist() == ["near", "near"]
+    assert table.part.tolist() == ["it falls", "it rises"]
+    assert table.verdict.tolist() == ["reproduced", "undecided"]
+    assert table.note.tolist() == ["As it was.", ""]
+    assert table.decisive.tolist() == ["small fall", "rise"]
+    np.testing.assert_allclose(table[["effect", "standard_error", "margin"]], [[3, 1, 3], [0.5, 1, 0.5]])

@@ -91,6 +91,9 @@ def _who_falls_most(results: Results, curve: Curve) -> str:
         return f"no class can be told from another; {spread}; {told}"
     if len(possible) == len(order):
         return f"any class can fall most; {spread}; {told}"
+    excluded = [names[i] for i in order if i not in possible]
+    if len(possible) > len(excluded):
+        return f"any class can fall most, except {' and '.join(excluded)}; {spread}; {told}"
     listed = " or ".join(names[i] for i in order if i in possible)
     return f"{listed} can fall most, and the others are excluded; {spread}; {told}"
 
