@@ -183,6 +183,25 @@ def test_levels_show_the_mean_on_the_left_and_the_change_on_the_right():
     assert upper_left.get_position().x1 < upper_right.get_position().x0
 
 
+def test_numbers_of_cells_that_were_not_judged_are_grey():
+    judged = np.array([[True, True, False], [False, True, True], [True, False, True]])
+    every = np.ones((3, 3), bool)
+
+    def grey(axes: Axes) -> set[tuple[int, int]]:
+        return {at for at, text in zip(words_at(axes), axes.texts, strict=True) if text.get_color() == "0.55"}
+
+    expected = {(true, predicted) for true, predicted in np.argwhere(~judged)}
+    assert grey(matrices.plot_relative(CHANGE, MARKED & judged, THREE, judged=judged)) == expected
+    one, other = matrices.plot_relatives(
+        [CHANGE] * 2, [MARKED & judged] * 2, ["", ""], THREE, limit=40.0, judged=[judged, every]
+    )
+    rows = matrices.plot_levels(
+        [COUNTS[np.newaxis]], [CHANGE], [MARKED & judged], [""], THREE, limit=40.0, judged=[judged]
+    )
+    assert [grey(axes) for axes in (one, other, *rows[0])] == [expected, set(), set(), expected]
+    assert grey(matrices.plot_relative(CHANGE, MARKED, THREE)) == set()
+
+
 def test_a_change_of_less_than_half_an_image_has_no_sign():
     change = np.array([[0.4, -0.4, 0.0], [-0.6, 0.6, 0.0], [1.4, -1.4, 0.0]])
     (axes,) = matrices.plot_relatives([change], [np.zeros((3, 3), bool)], [""], THREE, limit=2.0)
