@@ -223,14 +223,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, help="many runs of one condition; without it the made-up studies alone")
     parser.add_argument("--studies", type=int, default=200, help="repeated studies for each number of seeds")
+    parser.add_argument("--only", choices=[measure.__name__ for measure in MEASURES], help="this measurement alone")
     arguments = parser.parse_args()
     people = population(arguments.runs) if arguments.runs else None
     if people is not None:
         print(f"Population: {len(people.preds)} runs, {len(people.labels):,} test images")
-    for measure in (no_effect, one_condition) if people is not None else ():
-        _print(measure, people, arguments.studies)
-    for measure in (known_falls, near_certain):
-        _print(measure, None, arguments.studies)
+    for measure in MEASURES if people is not None else MEASURES[2:]:
+        if arguments.only in (None, measure.__name__):
+            _print(measure, people, arguments.studies)
+
+
+#: Those of real studies first.
+MEASURES = (no_effect, one_condition, known_falls, near_certain)
 
 
 def _print(measure: Callable[..., Outcome], people: Population | None, studies: int) -> None:
