@@ -124,7 +124,8 @@ def test_all_must_hold_without_a_correction_and_one_fails_with_it():
     assert verdict_of(held).verdict == verdict_of(*[[each] for each in held]).verdict == REPRODUCED
     # -1.7 is enough against one comparison, and not against ten: 2.58 is.
     for value, verdict in ((-1.7, UNDECIDED), (-2.5, UNDECIDED), (-2.6, CONTRADICTED)):
-        assert verdict_of([*held[:9], comparison(value)]).verdict == verdict
+        found = verdict_of([*held[:9], comparison(value)])
+        assert found.verdict == found.parts[0].verdict == verdict
 
 
 def test_a_part_may_be_contradicted_where_the_claim_needs_more():

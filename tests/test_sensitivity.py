@@ -198,6 +198,15 @@ def test_the_asymmetry_by_chance_is_what_a_symmetric_confusion_shows(directed):
     assert ratio > 3 if directed else 0.7 < ratio < 1.2
 
 
+def test_the_asymmetry_by_chance_is_an_asymmetry_also_of_next_to_no_confusions():
+    labels = np.repeat(np.arange(3), 20)
+    once = labels.copy()
+    once[0] = 1
+    study = Study.of_preds(labels, {(BASELINE, 1): once, (BASELINE, 2): labels}, THREE)
+    direction = analyse(study, resamples=2).of(BASELINE).direction
+    assert (direction.asymmetry, direction.asymmetry_by_chance) == (1, 1)
+
+
 def test_where_nothing_varied_ranks_are_drawn_as_widely_as_the_intervals_are():
     labels = np.repeat(np.arange(3), 60)
     levels = (BASELINE, *(noise(x) for x in (0.1, 0.2, 0.3)))
