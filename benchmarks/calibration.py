@@ -24,7 +24,8 @@ from class_sensitivity.analysis import moderation
 from class_sensitivity.analysis.claims.evidence import candidates
 from class_sensitivity.analysis.contrasts import class_contrasts, pair_contrasts
 from class_sensitivity.analysis.omnibus import omnibus_test
-from class_sensitivity.analysis.sensitivity import RelativeMatrix, relative_matrix
+from class_sensitivity.analysis.results import RelativeMatrix
+from class_sensitivity.analysis.sensitivity import relative_matrix
 from class_sensitivity.analysis.statistics import benjamini_hochberg
 from class_sensitivity.analysis.study import Study, load_runs
 from class_sensitivity.runs.condition import BASELINE, Condition

@@ -27,7 +27,8 @@ from class_sensitivity.analysis.claims.judging import (
     decide,
 )
 from class_sensitivity.analysis.contrasts import accuracy_contrast
-from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import load_runs
 from class_sensitivity.runs.condition import BASELINE, Condition
 

@@ -25,7 +25,8 @@ from support.synthetic import CIFAR10, THREE, World, shares, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.estimate import Estimate
-from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.statistics import Knee
 from class_sensitivity.figures import curves, images, matrices
 from class_sensitivity.figures.axes import AxesArray, figure_of

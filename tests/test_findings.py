@@ -18,8 +18,9 @@ from class_sensitivity.analysis.claims.judging import (
     Verdict,
 )
 from class_sensitivity.analysis.claims.next_runs import NextRuns
+from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.seeds import SeedsNeeded
-from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs

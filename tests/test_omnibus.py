@@ -11,7 +11,8 @@ from support.synthetic import World, shares
 from class_sensitivity.analysis.claims.evidence import noise
 from class_sensitivity.analysis.moderation import moderated_variance
 from class_sensitivity.analysis.omnibus import omnibus_test
-from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.statistics import variance_components
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE

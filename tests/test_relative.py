@@ -12,7 +12,8 @@ from support.synthetic import THREE, World, shares
 
 from class_sensitivity.analysis import statistics
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.sensitivity import MIN_MEAN_COUNT, RelativeMatrix, Results, analyse, relative_matrix
+from class_sensitivity.analysis.results import MIN_MEAN_COUNT, RelativeMatrix, Results
+from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.runs.condition import BASELINE

@@ -14,8 +14,9 @@ from support.synthetic import THREE, write_run, write_study
 
 from class_sensitivity.analysis.claims.judging import UNDECIDED, Comparison, Verdict, judge_part
 from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_to_tell
-from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.report.build import write_report
 from class_sensitivity.report.tables import claims_table, parts_table
 from class_sensitivity.runs.condition import BASELINE

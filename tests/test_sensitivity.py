@@ -23,7 +23,8 @@ from class_sensitivity import confusion
 from class_sensitivity.analysis import statistics
 from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
-from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE
 

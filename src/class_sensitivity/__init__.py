@@ -17,7 +17,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from class_sensitivity.analysis.contrasts import cell_contrasts, class_contrasts, pair_contrasts
     from class_sensitivity.analysis.estimate import Estimate
-    from class_sensitivity.analysis.sensitivity import RelativeMatrix, Results, analyse, relative_matrix
+    from class_sensitivity.analysis.results import RelativeMatrix, Results
+    from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
     from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
     from class_sensitivity.runs.condition import BASELINE, Condition
 
@@ -29,8 +30,8 @@ _MODULES = {
     "Condition": "runs.condition",
     "BASELINE": "runs.condition",
     "analyse": "analysis.sensitivity",
-    "Results": "analysis.sensitivity",
-    "RelativeMatrix": "analysis.sensitivity",
+    "Results": "analysis.results",
+    "RelativeMatrix": "analysis.results",
     "relative_matrix": "analysis.sensitivity",
     "class_contrasts": "analysis.contrasts",
     "cell_contrasts": "analysis.contrasts",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from class_sensitivity.analysis.sensitivity import Cost, Curve, Results
+from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.figures.axes import AxesArray, add_legend, figure_of, label_classes, new_axes, shorten
 from class_sensitivity.runs.condition import Condition
 

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.claims.claim_set import Focus
 from class_sensitivity.analysis.claims.next_runs import next_runs
-from class_sensitivity.analysis.sensitivity import Results, analyse
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from class_sensitivity.analysis.claims.claim_set import Focus
-from class_sensitivity.analysis.sensitivity import Results
+from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.errors import ConfigError

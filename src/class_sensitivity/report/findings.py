@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from class_sensitivity.analysis.claims.evidence import candidates
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REPRODUCED, UNDECIDED, Verdict
 from class_sensitivity.analysis.claims.next_runs import NextRuns
+from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Cost, Curve, Results
 from class_sensitivity.analysis.seeds import seeds_needed
-from class_sensitivity.analysis.sensitivity import LOSS_PER_SLOPE, Cost, Curve, Results
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochberg, smallest_sign_flip_p
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.runs.condition import BASELINE

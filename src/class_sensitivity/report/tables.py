@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis.claims.judging import Verdict
+from class_sensitivity.analysis.results import Curve, Direction, RelativeMatrix, Results
 from class_sensitivity.analysis.seeds import seeds_to_tell
-from class_sensitivity.analysis.sensitivity import Curve, Direction, RelativeMatrix, Results
 from class_sensitivity.analysis.statistics import sign_flip_p
 from class_sensitivity.runs.condition import Condition
 

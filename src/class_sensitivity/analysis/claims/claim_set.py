@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from class_sensitivity.analysis.claims.evidence import Evidence, MissingRunsError, noise, reduction
 from class_sensitivity.analysis.claims.judging import NOT_APPLICABLE, NOT_RUN, Verdict
-from class_sensitivity.analysis.sensitivity import Results
+from class_sensitivity.analysis.results import Results
 from class_sensitivity.runs.condition import Condition
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from class_sensitivity.analysis.claims.judging import IMAGES, POINTS, Comparison, Part, judge_part
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts, pair_contrasts
 from class_sensitivity.analysis.estimate import Estimate
-from class_sensitivity.analysis.sensitivity import Curve, Results
+from class_sensitivity.analysis.results import Curve, Results
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: Two classes whose losses differ by less than this, in points per 10 points of stress, are called a practical tie.
