@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_the_documents_have_commands_to_look_up() -> None:
 @pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/\w+' is validated:UserWarning")
 @pytest.mark.parametrize(("script", "arguments"), _command_lines())
 def test_commands_have_settings_that_exist(script: str, arguments: str) -> None:
-    words = arguments.replace("--cfg job", "").split()
+    words = shlex.split(arguments.replace("--cfg job", ""))  # as a shell takes the quotes away
     words = [STAND_INS.get(word, word) for word in words if not word.startswith("-") and word != "..."]
     overrides = []
     for override in OverridesParser.create().parse_overrides(words):
