@@ -212,7 +212,7 @@ class OnlySettings:
     data: str | None
     model: str | None
 
-    def items(self) -> Mapping[str, str]:
+    def filters(self) -> Mapping[str, str]:
         """The filters that are set, by name."""
         return {key: value for key, value in vars(self).items() if value}
 

@@ -79,7 +79,7 @@ def _nothing(root: Path, settings: AnalyzeSettings, runs: LoadedRuns) -> ReportE
     make = "make some with python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5"
     if not root.is_dir():
         return ReportError(f"There are no runs: {root} is not a directory; {make}, or set runs=DIRECTORY.")
-    filters = ", ".join(f"only.{key}={value}" for key, value in settings.only.items().items())
+    filters = ", ".join(f"only.{key}={value}" for key, value in settings.only.filters().items())
     which = f" with {filters}" if filters else ""
     left_out = runs.left_out
     reasons = f" ({len(left_out)} were left out, the first because {left_out[0].reason})" if left_out else ""
