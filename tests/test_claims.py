@@ -463,7 +463,7 @@ def test_claims_are_found_by_the_data_set_that_they_are_about(scratch):
     assert claims_about("cifar10") is ARTICLE
     assert scratch.title == "Claims of a scratch"
     assert scratch.focus.mistaken == ("ant", "bee")
-    assert claims_about("digits") is None
+    assert claims_about("made-up") is None
 
 
 def test_claims_of_another_file_are_judged_by_the_same_rules(scratch, tmp_path):

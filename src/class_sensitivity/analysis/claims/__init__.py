@@ -15,7 +15,7 @@ def claims_about(data_name: str) -> ClaimSet | None:
     Examples:
         >>> claims_about("cifar10").title
         "The article's claims"
-        >>> claims_about("digits") is None
+        >>> claims_about("made-up") is None
         True
     """
     for module in pkgutil.iter_modules(__path__):
