@@ -38,6 +38,46 @@ class OmnibusTest:
     p: float
 
 
+@dataclass(frozen=True)
+class SumsOverImages:
+    """J sums over images of several seeds, and the parts of their covariance; both questions are asked of them.
+
+    Attributes:
+        per_seed: (S, J) the sums of each seed.
+        interaction: (J, J) covariance of the sums of one seed from seeds and images together.
+        images: (J, J) covariance of the means over seeds from the choice of images.
+    """
+
+    per_seed: Floats
+    interaction: Floats
+    images: Floats
+
+    @classmethod
+    def of(cls, values: NDArray[np.number], strata: NDArray[np.integer]) -> "SumsOverImages":
+        """The sums of (S, n, J) values of each seed and image, with S at least 2; strata as of `omnibus_test`."""
+        return cls(np.asarray(values.sum(axis=1, dtype=np.float64)), *_covariances(values, strata))
+
+    def test(self, *, most_seed_freedom: float, new_images: bool) -> OmnibusTest | None:
+        """Tests whether any of the means over seeds differs from 0; as `omnibus_test`."""
+        seeds, measurements = self.per_seed.shape
+        sample = np.atleast_2d(np.cov(self.per_seed.T))
+        moderated = moderated_variance(np.diag(sample), np.diag(self.interaction), seeds)
+        seed_trace = float(moderated.variance.sum()) / seeds
+        if seed_trace == 0:
+            return None
+        # The sample covariance gives the shape of the seed part, the moderated variances its size.
+        shape = sample / np.trace(sample) if np.trace(sample) > 0 else np.eye(measurements) / measurements
+        seed_square = seed_trace**2 * max(float((shape**2).sum()), 1 / max(1.0, most_seed_freedom))
+        trace, square = seed_trace, seed_square
+        # Images that differ less than their interaction with seeds makes them differ count as equal.
+        if new_images and np.trace(self.images) > 0:
+            trace += float(np.trace(self.images))
+            square += 2 * seed_trace * float((shape * self.images).sum()) + float((self.images**2).sum())
+        statistic = float((self.per_seed.mean(axis=0) ** 2).sum()) / trace
+        numerator, denominator = trace**2 / square, trace**2 / (seed_square / moderated.freedom)
+        return OmnibusTest(statistic, numerator, denominator, float(stats.f.sf(statistic, numerator, denominator)))
+
+
 def omnibus_test(
     values: NDArray[np.number], strata: NDArray[np.integer], *, most_seed_freedom: float, new_images: bool = True
 ) -> OmnibusTest | None:
@@ -62,27 +102,9 @@ def omnibus_test(
         >>> round(test.statistic), test.p < 0.01
         (22, True)
     """
-    seeds, _, measurements = values.shape
-    if seeds < 2:
+    if len(values) < 2:
         return None
-    per_seed = np.asarray(values.sum(axis=1, dtype=np.float64))
-    interaction, images = _covariances(values, strata)
-    sample = np.atleast_2d(np.cov(per_seed.T))
-    moderated = moderated_variance(np.diag(sample), np.diag(interaction), seeds)
-    seed_trace = float(moderated.variance.sum()) / seeds
-    if seed_trace == 0:
-        return None
-    # The sample covariance gives the shape of the seed part, the moderated variances its size.
-    shape = sample / np.trace(sample) if np.trace(sample) > 0 else np.eye(measurements) / measurements
-    seed_square = seed_trace**2 * max(float((shape**2).sum()), 1 / max(1.0, most_seed_freedom))
-    trace, square = seed_trace, seed_square
-    # Images that differ less than their interaction with seeds makes them differ count as equal.
-    if new_images and np.trace(images) > 0:
-        trace += float(np.trace(images))
-        square += 2 * seed_trace * float((shape * images).sum()) + float((images**2).sum())
-    statistic = float((per_seed.mean(axis=0) ** 2).sum()) / trace
-    numerator, denominator = trace**2 / square, trace**2 / (seed_square / moderated.freedom)
-    return OmnibusTest(statistic, numerator, denominator, float(stats.f.sf(statistic, numerator, denominator)))
+    return SumsOverImages.of(values, strata).test(most_seed_freedom=most_seed_freedom, new_images=new_images)
 
 
 def _covariances(values: NDArray[np.number], strata: NDArray[np.integer]) -> tuple[Floats, Floats]:

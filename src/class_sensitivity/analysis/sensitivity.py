@@ -21,7 +21,7 @@ from class_sensitivity.analysis.contrasts import (
     shared_seeds,
 )
 from class_sensitivity.analysis.estimate import Estimate
-from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
+from class_sensitivity.analysis.omnibus import OmnibusTest, SumsOverImages, omnibus_test
 from class_sensitivity.analysis.results import (
     LOSS_PER_SLOPE,
     MAX_OMNIBUS_CLASSES,
@@ -137,7 +137,7 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
     weights = dict(zip(conditions, statistics.slope_weights(levels), strict=True))
     slope = class_contrasts(study, weights, alpha=alpha)
     # (S, n, L) whether each image is right at each level, as a share of its class
-    totals = np.bincount(study.labels, minlength=study.num_classes)[study.labels]
+    totals = study.class_sizes[study.labels]
     right = np.stack([study.preds_of(condition, seeds) == study.labels for condition in conditions], axis=-1)
     shares = right / totals[:, np.newaxis]
     knees = []
@@ -183,24 +183,31 @@ def _slope_gaps(study: Study, weights: Mapping[Condition, float], alpha: float) 
 
 def _slopes_differ(shares: Floats, study: Study, weights: Floats) -> OmnibusTest | None:
     """Tests whether the slopes of the classes differ from their mean."""
-    classes = np.arange(study.num_classes)
-    if study.num_classes > MAX_OMNIBUS_CLASSES or (study.class_sizes == 0).any():
+    if not _all_classes_can_be_tested(study):
         return None
-    # (S, n, K): an image's part of the slope of its own class
-    parts = (shares @ weights)[:, :, np.newaxis] * (study.labels[:, np.newaxis] == classes)
+    parts = _by_class(shares @ weights, study)
     centred = parts - parts.mean(axis=2, keepdims=True)
     return omnibus_test(centred, study.labels, most_seed_freedom=study.num_classes - 1)
 
 
 def _not_straight(shares: Floats, study: Study, levels: Floats) -> OmnibusTest | None:
     """Tests whether the recall of any class bends with the level: whether it has a quadratic component."""
-    if study.num_classes > MAX_OMNIBUS_CLASSES or len(levels) < 3 or (study.class_sizes == 0).any():
+    if not _all_classes_can_be_tested(study) or len(levels) < 3:
         return None
     # One contrast a class, orthogonal to every straight line: a smooth bend is not diluted by other departures.
     bend = np.linalg.qr(np.vander(levels, 3, increasing=True))[0][:, 2]
+    return omnibus_test(_by_class(shares @ bend, study), study.labels, most_seed_freedom=study.num_classes - 1)
+
+
+def _all_classes_can_be_tested(study: Study) -> bool:
+    """Whether every class has test images, and there are not too many classes for one test."""
+    return study.num_classes <= MAX_OMNIBUS_CLASSES and bool((study.class_sizes > 0).all())
+
+
+def _by_class(values: Floats, study: Study) -> Floats:
+    """(S, n, K) each image's (S, n) value in the column of its own class, 0 in the others."""
     own = study.labels[:, np.newaxis] == np.arange(study.num_classes)
-    parts = (shares @ bend)[:, :, np.newaxis] * own
-    return omnibus_test(parts, study.labels, most_seed_freedom=study.num_classes - 1)
+    return np.asarray(values[:, :, np.newaxis] * own)
 
 
 def _levels_with_common_seeds(study: Study, series: list[Condition]) -> list[Condition]:
@@ -244,7 +251,7 @@ def _symmetry_tests(
     study: Study, condition: Condition, seeds: Sequence[int], pairs: NDArray[np.int64]
 ) -> tuple[OmnibusTest | None, OmnibusTest | None]:
     """Tests whether any pair of classes has a direction, on new images and on these."""
-    if study.num_classes > MAX_OMNIBUS_CLASSES:
+    if study.num_classes > MAX_OMNIBUS_CLASSES or len(seeds) < 2:
         return None, None
     # [true, predicted] -> the pair, and the sign with which it counts
     place, sign = (np.zeros((study.num_classes, study.num_classes), np.int64) for _ in range(2))
@@ -255,10 +262,11 @@ def _symmetry_tests(
     signs = sign[study.labels, preds]
     values = np.zeros((*preds.shape, len(pairs)), np.int8)
     np.put_along_axis(values, place[study.labels, preds][:, :, np.newaxis], signs[:, :, np.newaxis].astype(np.int8), 2)
-    freedom = study.num_classes - 1
+    # The covariances are what takes the time, and the two questions share them.
+    sums, freedom = SumsOverImages.of(values, study.labels), study.num_classes - 1
     return (
-        omnibus_test(values, study.labels, most_seed_freedom=freedom),
-        omnibus_test(values, study.labels, most_seed_freedom=freedom, new_images=False),
+        sums.test(most_seed_freedom=freedom, new_images=True),
+        sums.test(most_seed_freedom=freedom, new_images=False),
     )
 
 
