@@ -9,8 +9,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import settings
 from support.commands import ROOT, Command, ForkedCommand, ForkServer
+from support.plans import Files, load_one, read_files, write_plan
 
 from class_sensitivity import config as configuration
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.run import Run
 from class_sensitivity.settings import DataSettings, TrainSettings
 
@@ -115,3 +119,30 @@ def cifar10(cifar10_dir: str) -> Any:
     from class_sensitivity.data.sources import load_arrays
 
     return load_arrays(DataSettings("cifar10", cifar10_dir, download=False, flip=True, crop_padding=2))
+
+
+# The study of `support.plans`, written and read once: no test changes it.
+
+
+@pytest.fixture(scope="session")
+def plan_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its runs."""
+    return write_plan(tmp_path_factory.mktemp("plan"))
+
+
+@pytest.fixture(scope="session")
+def loaded(plan_root: Path) -> Study:
+    """The study as the analysis reads it."""
+    return load_one(plan_root)
+
+
+@pytest.fixture(scope="session")
+def results(loaded: Study) -> Results:
+    """What the analysis makes of it."""
+    return analyse(loaded, resamples=200)
+
+
+@pytest.fixture(scope="session")
+def files(plan_root: Path) -> Files:
+    """What stands in its files, read without the analysis."""
+    return read_files(plan_root)

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
-from support.plans import MATCHED, SYMMETRIC, Files, load_one, read_files, recall_by_hand, write_plan
+from support.plans import MATCHED, SYMMETRIC, Files, recall_by_hand
 from support.synthetic import THREE
 
 from class_sensitivity.analysis import moderation
@@ -18,22 +17,6 @@ from class_sensitivity.analysis.sensitivity import relative_matrix
 from class_sensitivity.analysis.statistics import variance_components
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return write_plan(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture(scope="module")
-def loaded(root) -> Study:
-    return load_one(root)
-
-
-@pytest.fixture(scope="module")
-def files(root) -> Files:
-    return read_files(root)
-
 
 CONTRASTS = [
     {BASELINE: 1.0},

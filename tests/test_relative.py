@@ -1,42 +1,20 @@
 """Relative matrices: differences of each seed, against plain loops."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from support.plans import PLAN, Files, load_one, read_files, write_plan
+from support.plans import PLAN
 from support.synthetic import THREE, World, shares
 
 from class_sensitivity.analysis import statistics
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.results import MIN_MEAN_COUNT, RelativeMatrix, Results
-from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
+from class_sensitivity.analysis.results import MIN_MEAN_COUNT, RelativeMatrix
+from class_sensitivity.analysis.sensitivity import relative_matrix
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.runs.condition import BASELINE
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return write_plan(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture(scope="module")
-def loaded(root) -> Study:
-    return load_one(root)
-
-
-@pytest.fixture(scope="module")
-def results(loaded) -> Results:
-    return analyse(loaded, resamples=200)
-
-
-@pytest.fixture(scope="module")
-def files(root) -> Files:
-    return read_files(root)
 
 
 def test_relative_matrices_are_the_mean_of_paired_differences(loaded, results, files):

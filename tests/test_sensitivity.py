@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,7 @@ from support.plans import (
     PLAN,
     SYMMETRIC,
     WORLD,
-    Files,
     load_one,
-    read_files,
     recall_by_hand,
     same,
     write_plan,
@@ -23,30 +20,9 @@ from class_sensitivity import confusion
 from class_sensitivity.analysis import statistics
 from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
-from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return write_plan(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture(scope="module")
-def loaded(root) -> Study:
-    return load_one(root)
-
-
-@pytest.fixture(scope="module")
-def results(loaded) -> Results:
-    return analyse(loaded, resamples=200)
-
-
-@pytest.fixture(scope="module")
-def files(root) -> Files:
-    return read_files(root)
 
 
 def test_recalls_accuracies_and_falls(loaded, results):
@@ -231,8 +207,8 @@ def test_ranks_vary_as_the_slopes_intervals_say():
     np.testing.assert_allclose(curve.ranks[:, 0], np.bincount(drawn, minlength=3) / 4000, atol=0.06)
 
 
-def test_the_same_runs_and_seed_give_the_same_numbers_to_the_last_bit(root, results):
-    again = load_one(root)
+def test_the_same_runs_and_seed_give_the_same_numbers_to_the_last_bit(plan_root, results):
+    again = load_one(plan_root)
     assert same(analyse(again, resamples=200), results)
     other = analyse(again, resamples=200, seed=1)
     assert not same(other.curves["shuffle"].ranks, results.curves["shuffle"].ranks)

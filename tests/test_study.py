@@ -1,7 +1,6 @@
 """From run directories to labelled arrays, against the files themselves."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,7 @@ from support.plans import (
     PLAN,
     SYMMETRIC,
     WORLD,
-    Files,
     load_one,
-    read_files,
     write_plan,
 )
 from support.synthetic import CIFAR10, THREE, World, shares, write_run, write_study
@@ -24,22 +21,6 @@ from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study, load_runs
 from class_sensitivity.runs.condition import BASELINE, Condition
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return write_plan(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture(scope="module")
-def loaded(root) -> Study:
-    return load_one(root)
-
-
-@pytest.fixture(scope="module")
-def files(root) -> Files:
-    return read_files(root)
-
 
 # Arranging
 
