@@ -2,9 +2,11 @@
 
 import random
 import re
+import shlex
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.labels import every_kind
 
@@ -50,7 +52,6 @@ def test_a_kind_at_its_defaults_is_the_condition_of_its_name_and_share(kind):
     condition = Condition.of(Stress(Noise(NOISE_KINDS[kind](), 0.2)))
     assert condition == Condition(noise_kind=kind, noise_frac=0.2)
     assert condition.name == f"noise-{kind}-0.2"
-    assert condition.is_plain
     assert (condition.series, condition.level) == (kind, 0.2)
     assert condition.label == f"20 % noise ({kind})"
 
@@ -63,8 +64,8 @@ def test_a_kind_at_its_defaults_is_the_condition_of_its_name_and_share(kind):
         (
             Condition(reduction_frac=0.125, match_steps=True),
             "reduction-0.125-matched-steps",
-            "12.5 % of the data removed",
-            None,
+            "12.5 % of the data removed (matched steps)",
+            "reduction-matched-steps",
         ),
         (
             Condition(noise_kind="pair", noise_frac=0.1, reduction_frac=0.6),
@@ -75,8 +76,8 @@ def test_a_kind_at_its_defaults_is_the_condition_of_its_name_and_share(kind):
         (
             Condition(noise_kind="shuffle", noise_frac=0.1, stratified=True),
             "noise-shuffle-0.1_stratified",
-            "10 % noise (shuffle)",
-            None,
+            "10 % noise (shuffle, stratified)",
+            "shuffle_stratified",
         ),
     ],
 )
@@ -90,8 +91,34 @@ def test_names_labels_and_series_by_hand(condition, name, label, series):
 def test_what_a_name_cannot_hold_enters_it_as_a_digest(noise):
     condition = Condition.of(Stress(noise))
     assert re.fullmatch(rf"noise-{noise.kind.name}-0\.1-[0-9a-f]{{8}}", condition.name)
-    assert not condition.is_plain
-    assert condition.series is None
+    assert re.fullmatch(rf"{noise.kind.name}-[0-9a-f]{{8}}", condition.series)
+
+
+@given(STRESSES, STRESSES)
+def test_two_levels_are_of_one_series_exactly_if_they_differ_in_nothing_else(one, other):
+    one, other = Condition.of(one), Condition.of(other)
+    assume(one.series is not None)
+    assume(other.series is not None)
+    share = "noise_frac" if one.is_noisy else "reduction_frac"
+    alike = one.is_noisy == other.is_noisy and one == replace(other, **{share: one.level})
+    assert (one.series == other.series) == alike
+    assert not alike or (one.series_label, one.sweep) == (other.series_label, other.sweep)
+
+
+@given(STRESSES)
+def test_what_makes_a_condition_on_the_command_line_makes_it_again(compose_settings, stress):
+    condition = Condition.of(stress)
+    assume(condition.series is not None)
+    settings = compose_settings(*shlex.split(f"{condition.sweep}={condition.level}"))
+    assert Condition.of(settings.stress) == condition
+
+
+def test_a_series_is_told_from_another_in_words():
+    noisy = Condition(noise_kind="pair", noise_frac=0.1, noise_classes=("cat", "dog"), stratified=True)
+    assert noisy.series_label == "label noise (pair, of cat and dog, stratified)"
+    assert noisy.label == "10 % noise (pair, of cat and dog, stratified)"
+    reduced = Condition(reduction_frac=0.1, match_steps=True, stratified=True)
+    assert reduced.series_label == "data reduction (matched steps, stratified)"
 
 
 def test_names_of_conditions_never_change():

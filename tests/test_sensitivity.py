@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from support.plans import (
+    MATCHED,
     PLAN,
     SYMMETRIC,
     WORLD,
@@ -67,7 +68,8 @@ def test_an_interval_of_a_share_stays_a_share(tmp_path):
 
 def test_slopes_are_those_of_polyfit_over_all_levels(loaded, results, files):
     levels = {"shuffle": [0, 0.1, 0.2, 0.3], "symmetric": [0, 0.2], "reduction": [0, 0.2, 0.6]}
-    seeds = {"shuffle": (2, 3, 4), "symmetric": (3, 4), "reduction": (2, 4)}
+    levels["reduction-matched-steps"] = [0, 0.2]
+    seeds = {"shuffle": (2, 3, 4), "symmetric": (3, 4), "reduction": (2, 4), "reduction-matched-steps": (1,)}
     assert list(results.curves) == list(levels)
     for kind, curve in results.curves.items():
         np.testing.assert_array_equal(curve.levels, levels[kind])
@@ -78,8 +80,9 @@ def test_slopes_are_those_of_polyfit_over_all_levels(loaded, results, files):
                 assert curve.slope.per_seed[at, which] == pytest.approx(np.polyfit(curve.levels, y, 1)[0])
         assert len(curve.knees) == 3
         assert all(np.isnan(k.p) for k in curve.knees), "four levels are too few for a knee"
-        assert curve.ranks is not None
-        np.testing.assert_allclose([curve.ranks.sum(axis=0), curve.ranks.sum(axis=1)], 1)
+        assert (curve.ranks is None) == (len(curve.seeds) == 1)
+        if curve.ranks is not None:
+            np.testing.assert_allclose([curve.ranks.sum(axis=0), curve.ranks.sum(axis=1)], 1)
         # Points that one class loses more than another, per 10 points of stress.
         gaps = curve.loss.value[:, np.newaxis] - curve.loss.value
         off = ~np.eye(3, dtype=bool)
@@ -88,7 +91,12 @@ def test_slopes_are_those_of_polyfit_over_all_levels(loaded, results, files):
         np.testing.assert_allclose(curve.loss.value, -10 * curve.slope.value)
         np.testing.assert_allclose([curve.loss.low, curve.loss.high], [-10 * curve.slope.high, -10 * curve.slope.low])
     labels = [curve.label for curve in results.curves.values()]
-    assert labels == ["label noise (shuffle)", "label noise (symmetric)", "data reduction"]
+    assert labels == [
+        "label noise (shuffle)",
+        "label noise (symmetric)",
+        "data reduction",
+        "data reduction (matched steps)",
+    ]
     assert results.curves["shuffle"].slope.value[2] == results.curves["shuffle"].slope.value.min()
     assert results.curves["shuffle"].ranks[2, 0] > 0.5, "cow falls most"
 
@@ -139,11 +147,11 @@ def test_directions_are_cells_against_their_mirror_images(loaded, results, files
 
 
 def test_less_data_and_being_misled_add_up_to_the_fall_on_the_same_seeds(results, files):
-    costs = {cost.noise: cost for cost in results.costs}
-    assert set(costs) == {noise(0.2), SYMMETRIC}
-    for condition, cost in costs.items():
-        assert cost.control == reduction(0.2)
-        seeds = [s for s in PLAN[BASELINE][1] if s in PLAN[condition][1] and s in PLAN[reduction(0.2)][1]]
+    costs = {(cost.noise, cost.control): cost for cost in results.costs}
+    # SYMMETRIC and MATCHED have no seed in common.
+    assert list(costs) == [(noise(0.2), reduction(0.2)), (noise(0.2), MATCHED), (SYMMETRIC, reduction(0.2))]
+    for (condition, control), cost in costs.items():
+        seeds = [s for s in PLAN[BASELINE][1] if s in PLAN[condition][1] and s in PLAN[control][1]]
         assert list(cost.seeds) == seeds
         for which in range(3):
             falls = [
@@ -154,8 +162,7 @@ def test_less_data_and_being_misled_add_up_to_the_fall_on_the_same_seeds(results
             np.testing.assert_allclose(total, falls, atol=1e-12)
             assert cost.less_data.value[which] + cost.misled.value[which] == pytest.approx(np.mean(falls))
         accuracy = [
-            [np.mean(np.array(files[c, s][1]) == files[c, s][2]) for s in seeds]
-            for c in (BASELINE, reduction(0.2), condition)
+            [np.mean(np.array(files[c, s][1]) == files[c, s][2]) for s in seeds] for c in (BASELINE, control, condition)
         ]
         np.testing.assert_allclose(cost.overall_less_data.per_seed, np.subtract(accuracy[0], accuracy[1]), atol=1e-12)
         np.testing.assert_allclose(cost.overall_misled.per_seed, np.subtract(accuracy[1], accuracy[2]), atol=1e-12)
@@ -219,7 +226,7 @@ def test_adding_runs_of_one_stress_leaves_the_numbers_of_another_alone(tmp_path,
     write_plan(tmp_path)
     write_plan(tmp_path, {noise(x, "pair"): ((0.8, 0.7, 0.6), (1, 2, 3, 4)) for x in (0.1, 0.2)})
     later = analyse(load_one(tmp_path), resamples=200)
-    assert list(later.curves) == ["shuffle", "pair", "symmetric", "reduction"]
+    assert list(later.curves) == ["shuffle", "pair", "symmetric", "reduction", "reduction-matched-steps"]
     for kind, curve in results.curves.items():
         assert same(later.curves[kind], curve), kind
 

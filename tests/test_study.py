@@ -110,7 +110,7 @@ def test_a_series_is_the_baseline_and_rising_levels_of_one_stress(loaded):
         "reduction": [BASELINE, reduction(0.2), reduction(0.6)],
         "pair": [],
     }
-    assert loaded.noise_kinds == ["shuffle", "symmetric"]
+    assert loaded.noise_series == ["shuffle", "symmetric"]
 
 
 def test_a_series_rises_by_number_and_holds_nothing_that_differs_otherwise(tmp_path):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, field, fields, is_dataclass, make_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
@@ -106,7 +106,8 @@ def _noise_schema() -> type:
                 raise TypeError(f"{kind.__name__}.{name}: every kind of noise has a setting noise.{name}")
             if typed.setdefault(name, own) != own:
                 raise TypeError(f"{kind.__name__}.{name}: another kind has noise.{name} with another type or default")
-            columns[name] = (name, setting.type, _default_of(setting))
+            # Hydra would refuse a number as a key of a mapping, though classes may be called 3 and 5.
+            columns[name] = (name, Any if get_origin(setting.type) is dict else setting.type, _default_of(setting))
     return make_dataclass("NoiseSettings", columns.values())
 
 

@@ -78,7 +78,7 @@ class Curve:
     """A dose-response series of one kind of stress.
 
     Attributes:
-        kind: A kind of noise, or `reduction`.
+        kind: Name of the series (`Condition.series`), such as `shuffle` or `reduction`.
         conditions: The baseline first, then rising levels.
         levels: (L,) the share touched or removed.
         seeds: Seeds that are complete at every level; slope, ranks and knees rest on these.
@@ -106,7 +106,7 @@ class Curve:
     @property
     def label(self) -> str:
         """What this kind of stress is called, for people."""
-        return "data reduction" if self.kind == "reduction" else f"label noise ({self.kind})"
+        return self.conditions[-1].series_label
 
     @property
     def loss(self) -> Estimate:

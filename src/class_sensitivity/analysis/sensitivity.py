@@ -62,7 +62,7 @@ def analyse(study: Study, *, alpha: float = 0.05, resamples: int = 2000, seed: i
         1.0
     """
     curves = {}
-    for kind in [*study.noise_kinds, "reduction"]:
+    for kind in [*study.noise_series, *study.reduction_series]:
         # Every series has draws of its own, so that adding runs of one kind leaves another's alone.
         rng = np.random.default_rng([seed, *kind.encode()])
         curve = _curve(study, kind, alpha, resamples, rng)
@@ -270,12 +270,18 @@ def _symmetry_tests(
     )
 
 
+def removes_what_is_touched(control: Condition, noise: Condition) -> bool:
+    """Whether a reduction takes away exactly the examples that a noise touches, at the same seed."""
+    return not noise.noise_classes and (control.level, control.stratified) == (noise.level, noise.stratified)
+
+
 def _costs(study: Study, alpha: float) -> list[Cost]:
     costs = []
-    for kind in study.noise_kinds:
+    controls = [control for name in study.reduction_series for control in study.series(name)[1:]]
+    for kind in study.noise_series:
         for noise in study.series(kind)[1:]:
-            for control in study.series("reduction")[1:]:
-                if control.level != noise.level:
+            for control in controls:
+                if not removes_what_is_touched(control, noise):
                     continue
                 three = (BASELINE, control, noise)
                 seeds = study.common_seeds(*three)

@@ -1,7 +1,7 @@
 """Run records, arranged: which conditions there are, with which seeds, as labelled arrays."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -17,10 +17,6 @@ from class_sensitivity.errors import RunError
 from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.runs.directory import find_run_directories, read_record
 from class_sensitivity.runs.record import RunRecord
-from class_sensitivity.stress import Noise
-
-#: The kind of noise that is listed first.
-_FIRST_KIND = Noise().kind.name
 
 #: What is kept of every run beside its predictions.
 _SCALARS = ("effective_noise", "train_size", "steps", "duration_s")
@@ -282,20 +278,29 @@ class Study:
         seeds = self.common_seeds(condition) if seeds is None else seeds
         return float(self.arrays[scalar].isel(condition=self._index(condition), seed=self._places(seeds)).mean())
 
-    def series(self, kind: str) -> list[Condition]:
-        """The dose-response series of a kind of noise, or of reduction for kind `reduction`.
+    def series(self, name: str) -> list[Condition]:
+        """A dose-response series by its name (`Condition.series`).
 
         The baseline first, then rising levels; conditions that also carry another stress are left
         out. Empty unless the baseline and one level were run.
         """
-        levels = sorted(condition for condition in self.conditions if condition.series == kind)
+        levels = sorted(condition for condition in self.conditions if condition.series == name)
         return [BASELINE, *levels] if levels and self.has(BASELINE) else []
 
     @property
-    def noise_kinds(self) -> list[str]:
-        """Kinds of noise with a level, the default kind first."""
-        kinds = {condition.series for condition in self.conditions} - {None, "reduction"}
-        return sorted((str(kind) for kind in kinds), key=lambda kind: (kind != _FIRST_KIND, kind))
+    def noise_series(self) -> list[str]:
+        """The names of the series of noise, that of the default kind first."""
+        return self._series_names(lambda condition: condition.is_noisy)
+
+    @property
+    def reduction_series(self) -> list[str]:
+        """The names of the series of reduction, the default one first."""
+        return self._series_names(lambda condition: condition.is_reduced)
+
+    def _series_names(self, belongs: Callable[[Condition], bool]) -> list[str]:
+        levels = [condition for condition in self.conditions if condition.series and belongs(condition)]
+        ordered = sorted(levels, key=lambda condition: (not condition.is_default_series, condition.series))
+        return list(dict.fromkeys(str(condition.series) for condition in ordered))
 
     def grid(self) -> pd.DataFrame:
         """Conditions x seeds: whether each run is complete."""

@@ -106,10 +106,11 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
         lambda: curves.plot_cells(results, [(c, c) for c in range(len(names))]),
     )
     for cost in results.costs:
+        control = "" if cost.control.is_default_series else f"_{cost.control.series}"
         yield FigureSpec(
-            f"cost_{cost.noise.name}",
+            f"cost_{cost.noise.name}{control}",
             f"Misled, or just short of data? {cost.noise.label}",
-            "The control removes exactly the examples that the noise touches. Baseline minus control is the cost of "
+            f"The control, {cost.control.label}, removes exactly the examples that the noise touches. Baseline minus control is the cost of "
             "less data; control minus noise is the further cost of being misled.",
             lambda cost=cost: curves.plot_cost(cost, names),  # type: ignore[misc]
         )
@@ -145,7 +146,7 @@ def _cells(results: Results, chosen: list[list[str]], focus: Focus) -> Iterator[
 def _mild(results: Results, focus: Focus) -> Condition | None:
     """The mild noise of the focus, or else the mildest that was run."""
     study = results.study
-    for kind in study.noise_kinds:
+    for kind in study.noise_series:
         if levels := study.series(kind)[1:]:
             return min(levels, key=lambda condition: (condition.level != focus.mild_noise, condition.level))
     return None
@@ -231,7 +232,7 @@ def _levels(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec
     study, compared = results.study, results.compared
     for kind, curve in results.curves.items():
         shown = [condition for condition in study.series(kind) if condition in compared]
-        name = f"fig{'5' if kind == 'reduction' else '4'}_{path_part(kind)}"
+        name = f"fig{'5' if kind in study.reduction_series else '4'}_{path_part(kind)}"
         yield FigureSpec(
             name,
             _numbered(f"Every level of {curve.label}", name, focus),
@@ -302,7 +303,8 @@ def _orders(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     if not study.has(BASELINE):
         return
     shown = [BASELINE]
-    wanted = [(kind, focus.strong_noise) for kind in study.noise_kinds[:1]] + [("reduction", focus.strong_reduction)]
+    wanted = [(kind, focus.strong_noise) for kind in study.noise_series[:1]]
+    wanted += [(kind, focus.strong_reduction) for kind in study.reduction_series[:1]]
     for kind, level in wanted:
         if levels := study.series(kind)[1:]:
             shown.append(next((condition for condition in levels if condition.level == level), levels[-1]))

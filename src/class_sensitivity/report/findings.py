@@ -172,8 +172,8 @@ def caveats(results: Results) -> list[str]:
     apart = [c.name for c in study.conditions if not c.is_baseline and c.series is None]
     if apart:
         sentences.append(
-            f"On no curve, because more than one thing sets them apart from the baseline: {', '.join(apart)}; their "
-            "relative matrices and falls are in the tables."
+            f"On no curve, because they have both noise and reduction: {', '.join(apart)}; their relative matrices and "
+            "falls are in the tables."
         )
     for kind, curve in results.curves.items():
         absent = [c.name for c in study.series(kind) if c not in curve.conditions]
@@ -241,8 +241,8 @@ def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
 
 def _shown_cost(results: Results) -> Cost:
     """Of the strongest noise of the first kind."""
-    first_kind = results.study.noise_kinds[0]
-    return max(results.costs, key=lambda cost: (cost.noise.noise_kind == first_kind, cost.noise.level))
+    first = results.study.noise_series[0]
+    return max(results.costs, key=lambda cost: (cost.noise.series == first, cost.noise.level))
 
 
 def _cost(results: Results) -> Iterator[str]:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from class_sensitivity.stress import Stress
+from class_sensitivity.stress.noise import Shuffle
 
 
 @dataclass(frozen=True)
@@ -74,49 +76,84 @@ class Condition:
         return not (self.is_noisy or self.is_reduced)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether kinds and shares alone set it apart from the baseline."""
-        return not (self.noise_classes or self.noise_options or self.match_steps or self.stratified)
+    def series(self) -> str | None:
+        """The dose-response series that it is a level of: everything that sets it apart but the level.
+
+        Such as `shuffle`, `reduction` or `reduction-matched-steps`. None for the baseline, and for noise and reduction
+        at once, which have no one level.
+        """
+        if self.is_noisy == self.is_reduced:
+            return None
+        return path_part("_".join(self._stresses()))
 
     @property
-    def series(self) -> str | None:
-        """The dose-response series that it is a level of: a kind of noise, or `reduction`.
-
-        None for the baseline, for more than one stress at once, and for a condition that is not plain.
-        """
-        if not self.is_plain or self.is_noisy == self.is_reduced:
-            return None
-        return self.noise_kind if self.is_noisy else "reduction"
+    def series_label(self) -> str:
+        """The same in words, such as `label noise (shuffle)` or `data reduction (matched steps)`."""
+        if self.is_noisy:
+            return f"label noise ({self._noise_in_words})"
+        details = ["matched steps"] * self.match_steps + ["stratified"] * self.stratified
+        return "data reduction" + (f" ({', '.join(details)})" if details else "")
 
     @property
     def level(self) -> float:
         """The share touched or removed, of a level of a series."""
         return self.noise_frac if self.is_noisy else self.reduction_frac
 
+    @property
+    def sweep(self) -> str:
+        """What makes its series on the command line, up to the shares; such as `noise.kind=pair noise.frac`."""
+        parts = []
+        if self.is_noisy:
+            parts += [f"noise.kind={self.noise_kind}"] if self.noise_kind != Shuffle.name else []
+            parts += [shlex.quote(f"noise.classes={json.dumps(self.noise_classes)}")] if self.noise_classes else []
+            parts += [_override(name, value) for name, value in self.noise_options.items()]
+        parts += ["reduction.match_steps=true"] * self.match_steps + ["selection.stratified=true"] * self.stratified
+        return " ".join([*parts, "noise.frac" if self.is_noisy else "reduction.frac"])
+
+    @property
+    def is_default_series(self) -> bool:
+        """Whether it is a level of the series that `noise.frac` or `reduction.frac` alone makes."""
+        return self.series in (Shuffle.name, "reduction")
+
     @cached_property
     def name(self) -> str:
         """Short, safe as a part of a path, and different for different conditions; such as `noise-shuffle-0.1`."""
+        return path_part("_".join(self._stresses(with_levels=True)) or "baseline")
+
+    def _stresses(self, *, with_levels: bool = False) -> list[str]:
+        """Each stress as a part of a name."""
         parts = []
         if self.is_noisy:
             # Class names may hold any character, so they enter as a digest; result.json spells them out.
             classes = {"classes": list(self.noise_classes)} if self.noise_classes else {}
             chosen = {**classes, **self.noise_options}
-            parts.append(f"noise-{self.noise_kind}-{self.noise_frac!r}" + (f"-{digest(chosen)}" if chosen else ""))
+            kind = f"noise-{self.noise_kind}-{self.noise_frac!r}" if with_levels else self.noise_kind
+            parts.append(kind + (f"-{digest(chosen)}" if chosen else ""))
         if self.is_reduced:
-            parts.append(f"reduction-{self.reduction_frac!r}" + ("-matched-steps" if self.match_steps else ""))
+            share = f"-{self.reduction_frac!r}" if with_levels else ""
+            parts.append(f"reduction{share}" + ("-matched-steps" if self.match_steps else ""))
         if self.stratified:
             parts.append("stratified")
-        return path_part("_".join(parts) or "baseline")
+        return parts
 
     @property
     def label(self) -> str:
         """In words, for people; such as `10 % noise (shuffle)`."""
         parts = []
         if self.is_noisy:
-            parts.append(f"{100 * self.noise_frac:.3g} % noise ({self.noise_kind})")
+            parts.append(f"{100 * self.noise_frac:.3g} % noise ({self._noise_in_words})")
         if self.is_reduced:
-            parts.append(f"{100 * self.reduction_frac:.3g} % of the data removed")
+            steps = " (matched steps)" if self.match_steps else ""
+            parts.append(f"{100 * self.reduction_frac:.3g} % of the data removed{steps}")
+            if self.stratified and not self.is_noisy:
+                parts.append("stratified")
         return ", ".join(parts) or "baseline"
+
+    @property
+    def _noise_in_words(self) -> str:
+        classes = [f"of {' and '.join(self.noise_classes)}"] if self.noise_classes else []
+        options = [f"{name} {value}" for name, value in self.noise_options.items()]
+        return ", ".join([self.noise_kind, *classes, *options, *["stratified"] * self.stratified])
 
     def __lt__(self, other: "Condition") -> bool:
         return self._rank < other._rank
@@ -128,6 +165,14 @@ class Condition:
 
 #: Nothing is done.
 BASELINE = Condition()
+
+
+def _override(option: str, value: object) -> str:
+    if isinstance(value, Mapping):
+        # Hydra takes no quotes around the keys of a mapping, and a mapping is added to.
+        pairs = ", ".join(f"{key}: {json.dumps(each)}" for key, each in value.items())
+        return shlex.quote(f"+noise.{option}={{{pairs}}}")
+    return shlex.quote(f"noise.{option}={json.dumps(value)}")
 
 
 def digest(value: object) -> str:

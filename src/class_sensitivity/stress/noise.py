@@ -134,6 +134,11 @@ class Pair(NoiseKind):
     name: str = "pair"
     partner: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        require(isinstance(self.partner, Mapping), "noise.partner", self.partner, "a mapping, {CLASS: CLASS}")
+        # A class may be called 3, which YAML reads as a number.
+        object.__setattr__(self, "partner", {str(name): str(other) for name, other in self.partner.items()})
+
     def check(self, class_names: Sequence[str]) -> None:
         for source, target in self.partner.items():
             class_index("noise.partner", source, class_names)

@@ -34,16 +34,13 @@ def sweep_command(data: str, model: str, conditions: Sequence[Condition], seeds:
         >>> sweep_command("cifar10", "cnn6", [BASELINE], range(6, 41))
         "python train.py -m 'seed=range(6,41)' data=cifar10 model=cnn6"
     """
-    series: dict[str, set[float]] = {}
+    levels: dict[str, set[float]] = {}
     for condition in conditions:
         if not condition.is_baseline:
-            series.setdefault(str(condition.series), set()).add(condition.level)
+            levels.setdefault(condition.sweep, set()).add(condition.level)
     listed = f"seed={','.join(map(str, seeds))}" if len(seeds) <= 10 else f"'seed=range({seeds[0]},{seeds[-1] + 1})'"
     fixed = f"{listed} data={data} model={model}"
-    sweeps = []
-    for kind, levels in series.items():
-        setting = {"reduction": "reduction.frac", "shuffle": "noise.frac"}.get(kind, f"noise.kind={kind} noise.frac")
-        sweeps.append(f"{setting}={','.join(map(str, [0, *sorted(levels)]))} ")
+    sweeps = [f"{sweep}={','.join(map(str, [0, *sorted(shares)]))} " for sweep, shares in levels.items()]
     return " && ".join(f"python train.py -m {sweep}{fixed}" for sweep in sweeps or [""])
 
 
