@@ -10,7 +10,13 @@ from support.synthetic import THREE
 
 from class_sensitivity.analysis import moderation
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.contrasts import accuracy_contrast, cell_contrasts, class_contrasts, pair_contrasts
+from class_sensitivity.analysis.contrasts import (
+    accuracy_contrast,
+    cell_contrasts,
+    centred_class_contrasts,
+    class_contrasts,
+    pair_contrasts,
+)
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.moderation import moderated_variance
 from class_sensitivity.analysis.sensitivity import relative_matrix
@@ -55,6 +61,27 @@ def test_a_contrast_of_classes_is_what_a_loop_over_the_files_gives(loaded, files
     assert_means(found, np.array(expected))
     wider = class_contrasts(loaded, weights, alpha=0.01)
     assert (wider.high - wider.low > found.high - found.low).all()
+    centred = centred_class_contrasts(loaded, weights)
+    assert_means(centred, np.array(expected) - np.mean(expected, axis=1, keepdims=True))
+
+
+def test_a_centred_contrast_has_the_variance_that_the_images_give_one_by_one(loaded, monkeypatch):
+    monkeypatch.setattr(moderation, "SMALLEST_FAMILY", np.inf)
+    weights = {BASELINE: 1.0, noise(0.1): -1.0}
+    found, seeds = centred_class_contrasts(loaded, weights), loaded.common_seeds(*weights)
+    right = sum(w * (loaded.preds_of(c, seeds) == loaded.labels) for c, w in weights.items())
+    for which in range(len(THREE)):
+        each = right / loaded.class_sizes[loaded.labels] * ((loaded.labels == which) - 1 / len(THREE))
+        alone = variance_components(each, loaded.labels)
+        assert found.value[which] == pytest.approx(float(alone.total))
+        expected = max(alone.per_seed.var(ddof=1), float(alone.interaction)) / len(seeds)
+        assert found.seed_variance[which] == pytest.approx(expected)
+        assert found.image_variance[which] == pytest.approx(float(alone.image_variance), rel=1e-6, abs=1e-9)
+
+
+def test_a_class_without_images_does_not_stand_out_and_has_no_part_in_the_mean():
+    study = Study.of_preds([0, 0, 2, 2], {(BASELINE, 1): [0, 1, 2, 2], (BASELINE, 2): [0, 0, 2, 1]}, THREE)
+    np.testing.assert_allclose(centred_class_contrasts(study, {BASELINE: 1.0}).value, [0, np.nan, 0])
 
 
 @each_contrast

@@ -55,15 +55,66 @@ def class_contrasts(study: Study, weights: Mapping[Condition, float], *, alpha: 
         >>> class_contrasts(study, {BASELINE: 1, noisy: -1}).value
         array([0.5, 0. ])
     """
-    seeds = shared_seeds(study, list(weights))
-    right = _right(study, weights, seeds)
     sizes = study.class_sizes
-    members = [_components(right[:, study.labels == c] / max(1, size), empty=size == 0) for c, size in enumerate(sizes)]
-    return stacked(members).estimate(
+    return _class_components(study, weights).estimate(
         alpha=alpha,
         one_image=_largest(weights.values()) / np.maximum(1, sizes),
         moderated=True,
         share_of=_share_of(weights, sizes.astype(np.float64)),
+    )
+
+
+def centred_class_contrasts(study: Study, weights: Mapping[Condition, float], *, alpha: float = 0.05) -> Estimate:
+    """The same minus its mean over the classes: by how much a class stands out.
+
+    Args:
+        study: The runs.
+        weights: Condition -> weight.
+        alpha: 1 - the interval's coverage.
+
+    Returns:
+        Estimates of shape (K,); NaN for a class without test images, which has no part in the mean.
+
+    Raises:
+        ValueError: No seed is complete at all the conditions.
+
+    Examples:
+        >>> from class_sensitivity.runs.condition import BASELINE
+        >>> noisy = Condition(noise_kind="shuffle", noise_frac=0.2)
+        >>> preds = {(BASELINE, 1): [0, 0, 1, 1], (noisy, 1): [0, 1, 1, 1]}
+        >>> study = Study.of_preds([0, 0, 1, 1], preds, ("cat", "dog"))
+        >>> centred_class_contrasts(study, {BASELINE: 1, noisy: -1}).value
+        array([ 0.25, -0.25])
+    """
+    components, sizes = _class_components(study, weights), study.class_sizes
+    there = np.flatnonzero(sizes)
+    # Images belong to one class each, so the variances that they make add up.
+    centring = np.eye(len(there)) - 1 / len(there)
+
+    def spread(values: Floats, matrix: Floats) -> Floats:
+        out = np.full(values.shape, np.nan)
+        out[..., there] = values[..., there] @ matrix.T
+        return out
+
+    centred = VarianceComponents(
+        total=spread(components.total, centring),
+        per_seed=spread(components.per_seed, centring),
+        interaction=spread(components.interaction, centring**2),
+        image_variance=spread(components.image_variance, centring**2),
+        image_effects=components.image_effects,
+    )
+    one_image = _largest(weights.values()) / np.maximum(1, sizes)
+    return centred.estimate(alpha=alpha, one_image=one_image, moderated=True)
+
+
+def _class_components(study: Study, weights: Mapping[Condition, float]) -> VarianceComponents:
+    """(K,) components of a weighted sum of recalls."""
+    right = _right(study, weights, shared_seeds(study, list(weights)))
+    return stacked(
+        [
+            _components(right[:, study.labels == c] / max(1, size), empty=size == 0)
+            for c, size in enumerate(study.class_sizes)
+        ]
     )
 
 

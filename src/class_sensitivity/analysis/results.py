@@ -83,6 +83,8 @@ class Curve:
         levels: (L,) the share touched or removed.
         seeds: Seeds that are complete at every level; slope, ranks and knees rest on these.
         slope: Estimates of shape (K,): change of recall per unit of stress, least squares.
+        loss_beyond_mean: Estimates of shape (K,): points of recall lost per 10 points of stress, minus their mean over
+            the classes.
         slope_gaps: Estimates of shape (K, K), [steeper, flatter]: points that one class loses more than another per 10
             points of stress; NaN on the diagonal.
         slopes_differ: Whether the classes differ in slope at all; None with fewer than two seeds.
@@ -97,6 +99,7 @@ class Curve:
     levels: Floats
     seeds: tuple[int, ...]
     slope: Estimate
+    loss_beyond_mean: Estimate
     slope_gaps: Estimate
     slopes_differ: OmnibusTest | None
     not_straight: OmnibusTest | None

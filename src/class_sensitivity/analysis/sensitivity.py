@@ -16,6 +16,7 @@ from class_sensitivity.analysis import statistics
 from class_sensitivity.analysis.contrasts import (
     accuracy_contrast,
     cell_contrasts,
+    centred_class_contrasts,
     class_contrasts,
     pair_contrasts,
     shared_seeds,
@@ -167,6 +168,7 @@ def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random
         levels=levels,
         seeds=tuple(seeds),
         slope=slope,
+        loss_beyond_mean=centred_class_contrasts(study, weights, alpha=alpha).scaled(LOSS_PER_SLOPE),
         slope_gaps=_slope_gaps(study, weights, alpha),
         slopes_differ=_slopes_differ(shares, study, np.array(list(weights.values()))),
         not_straight=_not_straight(shares, study, levels),
