@@ -1,0 +1,114 @@
+"""Advice on made-up studies whose truth is known: classes that stand out are named, and none that is not sure to."""
+
+import re
+
+import numpy as np
+import pytest
+
+from class_sensitivity.analysis.advice import advise, merges
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse
+from class_sensitivity.analysis.study import Study
+from class_sensitivity.runs.condition import BASELINE, Condition
+
+NAMES = ("ant", "bee", "cow", "dog", "elk", "fly")
+
+
+def noise(frac: float) -> Condition:
+    return Condition(noise_kind="shuffle", noise_frac=frac)
+
+
+def reduction(frac: float) -> Condition:
+    return Condition(reduction_frac=frac)
+
+
+def made_up(seed: int, falls: dict[Condition, list[float]], *, seeds: int = 5, per_class: int = 400) -> Results:
+    """A study in which recalls are 0.8 minus these falls; mistakes on ant are bee and the other way round, mostly."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(6), per_class)
+    hard = rng.random(len(labels))
+    mistaken = rng.integers(1, 6, size=len(labels))
+    mistaken[labels == 0], mistaken[labels == 1] = 1, 5
+    preds = {}
+    for condition, fall in ({BASELINE: [0.0] * 6} | falls).items():
+        for s in range(seeds):
+            right = hard + 0.15 * rng.normal(size=len(labels)) < 0.8 - np.array(fall)[labels]
+            preds[condition, s] = np.where(right, labels, (labels + mistaken) % 6)
+    return analyse(Study.of_preds(labels, preds, NAMES), resamples=100)
+
+
+def about(results: Results, kind: str) -> list[tuple[str, ...]]:
+    return [advice.classes for advice in advise(results) if advice.about == kind]
+
+
+EVEN = [0.05] * 6
+
+
+def test_classes_that_stand_out_are_named_for_labels_and_for_data():
+    deep, shallow = [0.15, 0.03, 0.03, 0.03, 0.03, 0.001], [0.02, 0.02, 0.02, 0.02, 0.12, 0.02]
+    results = made_up(1, {noise(0.1): deep, reduction(0.1): shallow})
+    assert about(results, "labels") == [("ant",)]
+    assert about(results, "collect") == [("elk",)]
+    (sentence,) = (each.sentence for each in advise(results) if each.about == "labels")
+    assert f"ant ({results.curves['shuffle'].loss[0].text()})" in sentence
+
+
+def test_a_class_that_loses_nothing_is_safe_to_label_cheaply():
+    results = made_up(2, {noise(0.3): [0.2, 0.2, 0.2, 0.2, 0.2, 0.0]}, per_class=1000)
+    assert about(results, "cheap") == [("fly",)]
+    assert results.curves["shuffle"].loss.high[5] < 1
+
+
+@pytest.mark.parametrize(
+    ("less", "noisy", "decided"),
+    [(0.02, 0.2, "better labels before more data"), (0.2, 0.22, "more data before better labels")],
+)
+def test_labels_or_data_follows_from_what_costs_more(less, noisy, decided):
+    results = made_up(3, {reduction(0.2): [less] * 6, noise(0.2): [noisy] * 6})
+    first = advise(results)[0]
+    assert (first.about, first.short) == ("buy", decided)
+    balance = abs(float(results.costs[0].overall_balance.scaled(100).value))
+    assert f"{balance:.1f} [" in first.sentence
+
+
+def test_what_is_not_decided_is_said_with_the_seeds_that_it_would_take():
+    results = made_up(4, {reduction(0.2): [0.05] * 6, noise(0.2): [0.1] * 6}, seeds=2, per_class=40)
+    pieces = [each for each in advise(results) if each.about == "undecided"]
+    assert [each.short.split(":")[0] for each in pieces] == [
+        "better labels or more data",
+        "whose labels to check first",
+        "of which class to collect more",
+    ]
+    assert all(re.search(r"it would take (about \d+ seeds|never)", each.sentence) for each in pieces)
+
+
+def test_no_class_is_named_where_all_fall_alike():
+    named = [made_up(seed, {noise(0.2): EVEN, reduction(0.2): EVEN}) for seed in range(20)]
+    wrong = sum(bool(about(results, kind)) for results in named for kind in ("labels", "collect"))
+    assert wrong <= 5, "at a false discovery rate of 5 %, 2 of 40 in the mean"
+
+
+def test_a_merge_gains_what_the_two_classes_take_from_each_other():
+    results = made_up(5, {noise(0.2): EVEN})
+    (merge, *others) = merges(results)
+    assert merge.classes == (0, 1)
+    assert others == []
+    study, baseline = results.study, results.baseline
+    assert baseline is not None
+    merged = np.where(study.labels == 1, 0, study.labels)
+    preds = np.where(study.preds_of(BASELINE, study.seeds) == 1, 0, study.preds_of(BASELINE, study.seeds))
+    assert merge.accuracy == pytest.approx((preds == merged).mean())
+    assert merge.gain.value == pytest.approx(merge.accuracy - baseline.accuracy.value)
+    assert merge.gain.low < merge.gain.value < merge.gain.high
+    assert about(results, "merge") == [("ant", "bee")]
+
+
+def test_one_seed_advises_nothing_but_more_seeds():
+    results = made_up(6, {noise(0.2): EVEN, reduction(0.2): EVEN}, seeds=1)
+    assert [each.about for each in advise(results)] == ["undecided"]
+
+
+def test_a_study_without_stress_or_without_a_baseline_is_no_error():
+    assert about(made_up(7, {}), "labels") == []
+    lonely = Study.of_preds([0, 1, 2], {(noise(0.1), s): [0, 1, 1] for s in (1, 2)}, NAMES[:3])
+    assert advise(analyse(lonely, resamples=100)) == []
