@@ -128,6 +128,9 @@ def _undecided(results: Results, curve: Curve, what: str) -> Advice:
     """That no class stands out, and about how many seeds would show the one that seems to."""
     names, beyond = results.study.class_names, curve.loss_beyond_mean
     first = int(np.nanargmax(beyond.value))
+    if beyond.value[first] < 1e-9:  # but for a rounding error
+        alike = f"under {curve.label} all classes lose the same"
+        return Advice(UNDECIDED, f"{what[:1].lower()}{what[1:]}: all alike", f"{what} makes no difference: {alike}.")
     needed = seeds_needed(beyond[first], alpha=results.alpha / results.study.num_classes)
     return Advice(
         UNDECIDED,

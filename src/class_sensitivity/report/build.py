@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from class_sensitivity.analysis.advice import advise
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.claims.claim_set import Focus
 from class_sensitivity.analysis.claims.next_runs import next_runs
@@ -135,11 +136,13 @@ def _write_all(folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, consol
             for spec in specs:
                 figures.append(_save(spec, folder, place))
                 progress.advance(task)
+            advice = advise(results)
             verdicts = claims.judge(results, _other_models(results, all_results)) if claims else []
             sections.append(
                 Section(
                     results=results,
-                    glance=at_a_glance(results, verdicts, next_runs(results.study, verdicts)),
+                    glance=at_a_glance(results, advice, verdicts, next_runs(results.study, verdicts)),
+                    advice=advice,
                     findings=findings(results),
                     caveats=[*caveats(results), *missing_images],
                     claims=claims,

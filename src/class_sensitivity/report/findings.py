@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from class_sensitivity.analysis.advice import Advice, shown_cost
 from class_sensitivity.analysis.claims.evidence import candidates
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REPRODUCED, UNDECIDED, Verdict
 from class_sensitivity.analysis.claims.next_runs import NextRuns
-from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Cost, Curve, Results
+from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Curve, Results
 from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochberg, smallest_sign_flip_p
 from class_sensitivity.confusion import most_confused
@@ -24,11 +25,14 @@ class Line:
     text: str
 
 
-def at_a_glance(results: Results, verdicts: Sequence[Verdict], advised: NextRuns | None) -> list[Line]:
+def at_a_glance(
+    results: Results, advice: Sequence[Advice], verdicts: Sequence[Verdict], advised: NextRuns | None
+) -> list[Line]:
     """A study in at most ten lines: what is decided first, then what is tied, then what would decide the rest.
 
     Args:
         results: Of the study.
+        advice: What to do about it.
         verdicts: On the claims about its data set, if there are any.
         advised: The runs that would decide most.
     """
@@ -46,10 +50,12 @@ def at_a_glance(results: Results, verdicts: Sequence[Verdict], advised: NextRuns
     # The article has two kinds of stress; a study of more is shown whole on the page.
     lines += [Line(f"{curve.label}", _who_falls_most(results, curve)) for curve in list(results.curves.values())[:2]]
     if results.costs:
-        cost = _shown_cost(results)
+        cost = shown_cost(results)
         less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
         why = f"{less.text()} for the missing examples, {misled.text()} for being misled"
         lines.append(Line(cost.noise.label, f"costs {float(less.value + misled.value):z.1f} points: {why}"))
+    if advice:
+        lines.append(Line("advice", "; ".join(each.short for each in advice)))
     for verdict in (REPRODUCED, CONTRADICTED):
         if ids := [each.id for each in verdicts if each.verdict == verdict]:
             lines.append(Line(f"{verdict}, {len(ids)}", ", ".join(ids)))
@@ -239,20 +245,14 @@ def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
         yield f"Under {curve.label} these curves bend, in points lost per 10 points of stress: {'; '.join(bends)}."
 
 
-def _shown_cost(results: Results) -> Cost:
-    """Of the strongest noise of the first kind."""
-    first = results.study.noise_series[0]
-    return max(results.costs, key=lambda cost: (cost.noise.series == first, cost.noise.level))
-
-
 def _cost(results: Results) -> Iterator[str]:
     if not results.costs:
         return
-    cost = _shown_cost(results)
+    cost = shown_cost(results)
     less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
     yield (
         f"{cost.noise.label} costs {float(less.value + misled.value):z.1f} points of accuracy: {less.text()} because "
-        f"the good examples are missing, and {misled.text()} more because the model is misled. {_advice(cost)}"
+        f"the good examples are missing, and {misled.text()} more because the model is misled."
     )
     names = results.study.class_names
     by_class = cost.misled.scaled(100), cost.less_data.scaled(100)
@@ -264,18 +264,6 @@ def _cost(results: Results) -> Iterator[str]:
         f"and missing examples to {names[starved]} ({by_class[1][starved].text()}), as far as these intervals tell "
         "classes apart."
     )
-
-
-def _advice(cost: Cost) -> str:
-    """Better labels or more data? Decided by intervals; without them, left open."""
-    if cost.overall_balance.low > 0:
-        weight = "Most of the cost is being misled: mending these labels is worth more than the examples themselves."
-    elif cost.overall_balance.high < 0:
-        weight = "Most of the cost is the missing examples: having them matters more than mending their labels."
-    else:
-        weight = "Which of the two weighs more is not decided by these runs."
-    harm = " Dropping the examples would be better than keeping them as they are."
-    return weight + (harm if cost.overall_misled.low > 0 else "")
 
 
 def frequent_confusions(counts: NDArray[np.int64], number: int) -> list[tuple[int, int, float]]:

@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from class_sensitivity import __version__
+from class_sensitivity.analysis.advice import Advice
 from class_sensitivity.analysis.claims.claim_set import ClaimSet
 from class_sensitivity.analysis.claims.judging import (
     CONTRADICTED,
@@ -113,6 +114,7 @@ class Section:
     Attributes:
         results: Of the study.
         glance: The study in a few lines.
+        advice: What to do.
         findings: Sentences, the most important first.
         caveats: Sentences.
         claims: The claims about its data set, if there are any.
@@ -122,6 +124,7 @@ class Section:
 
     results: Results
     glance: list[Line]
+    advice: list[Advice]
     findings: list[str]
     caveats: list[str]
     claims: ClaimSet | None
