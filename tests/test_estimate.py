@@ -88,7 +88,7 @@ def test_one_seed_has_no_interval_and_no_test():
     share = variance_components(np.ones((1, 9)) / 9).estimate(
         alpha=0.05, one_image=1.0, moderated=True, share_of=np.float64(9)
     )
-    assert np.isnan([share.low, share.high]).all()
+    assert np.isnan([share.low, share.high, share.p_above(0.5), share.p_below(0.5), share.p]).all()
 
 
 @pytest.mark.parametrize(("value", "above", "below"), [(0.0, 0.5, 0.5), (1.0, 0.0, 1.0), (-1.0, 1.0, 0.0)])
@@ -166,6 +166,52 @@ def test_an_interval_of_a_share_holds_it_has_a_width_and_stays_a_share(right, se
         assert 0 <= each.low <= each.value <= each.high <= each.unit
         assert each.high - each.low > 0.003 * each.unit
     np.testing.assert_allclose([e.scaled(100).low, e.scaled(100).high], [100 * e.low, 100 * e.high])
+
+
+@given(
+    right=st.floats(0, 1) | st.sampled_from([0.0, 1.0]),
+    images=st.integers(1, 2000),
+    excess=st.tuples(*[st.sampled_from([0.0, 1e-6, 0.2, 1.0, 7.0])] * 2),
+    seeds=st.integers(2, 20),
+    prior=st.sampled_from([0.0, 10.0]),
+    bound=st.floats(0.001, 0.999) | st.sampled_from([0.5, 0.9, 0.97]),
+    alpha=st.floats(1e-6, 0.49),
+    unit=st.sampled_from([1.0, 100.0]),
+)
+def test_the_tests_of_a_share_say_what_its_interval_says(right, images, excess, seeds, prior, bound, alpha, unit):
+    binomial = right * (1 - right) / images
+    variances = (np.float64(binomial * each) for each in excess)
+    share = Estimate(
+        np.float64(right), *variances, seeds - 1.0 + prior, np.full(seeds, right), 0.05, np.float64(images)
+    )
+    for e in (share.scaled(unit), share.scaled(unit).on_these_images()):
+        above, below, shown = float(e.p_above(unit * bound)), float(e.p_below(unit * bound)), e.at(2 * alpha)
+        assert 0 <= above <= 1
+        assert 0 <= below <= 1
+        if not np.isclose(above, alpha, rtol=1e-6):
+            assert (shown.low > unit * bound) == (above <= alpha)
+        if not np.isclose(below, alpha, rtol=1e-6):
+            assert (shown.high < unit * bound) == (below <= alpha)
+
+
+def test_where_every_image_is_right_a_share_is_not_certainly_above_what_its_interval_holds():
+    e = share(60, 60, variance=0.0)
+    # Clopper and Pearson: b of 60 images, all right, is as rare as b^60.
+    for bound in (0.9, 0.95, 0.97, 0.999):
+        assert float(e.p_above(bound)) == pytest.approx(bound**60)
+    assert float(e.at(0.1).low) == pytest.approx(0.05 ** (1 / 60)), "the 90 % interval starts at 95.1 %"
+    for certain, bound in ((e.p_above, -0.1), (e.p_below, 1.1), (share(0, 60).p_above, -0.1)):
+        assert certain(bound) == 0
+    for open_, bound in ((e.p_below, 0.9), (e.p_above, 1.0), (e.p_below, 1.0), (share(0, 60).p_above, 0.0)):
+        assert open_(bound) == 1
+    assert np.array_equal([e.p, share(0, 60).p], [0, 1])
+
+
+@pytest.mark.parametrize(("right", "bound"), [(3, 0.01), (3, 0.2), (30, 0.4), (30, 0.6), (57, 0.9), (57, 0.99)])
+def test_of_independent_images_the_test_of_a_share_is_the_binomial_test(right, bound):
+    e = share(right, 60)
+    above, below = (stats.binomtest(right, 60, bound, alternative=side).pvalue for side in ("greater", "less"))
+    assert (float(e.p_above(bound)), float(e.p_below(bound))) == pytest.approx((above, below), rel=1e-6)
 
 
 def test_the_images_of_other_seeds_count_for_a_share_on_these_images():

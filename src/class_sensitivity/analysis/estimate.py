@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import elementwise
 
 Floats = NDArray[np.float64]
 
 #: Stands for infinitely many degrees of freedom, where seeds play no part.
 _INFINITE = 1e9
+
+#: p-values of a share are not told from 0 below this one.
+_SMALLEST_P = 1e-100
 
 
 def with_interval(
@@ -40,6 +44,8 @@ class Estimate:
     """A value, mean over seeds, and the parts of its variance; all arrays have one shape.
 
     The interval is a t interval with Hillis' degrees of freedom; that of a share is Korn and Graubard's (`share_of`).
+    Tests are what the intervals say: a one-sided p-value is at most a exactly where the end of the interval that covers
+    1 - 2a is beyond the bound.
 
     Attributes:
         value: The measurement.
@@ -96,14 +102,18 @@ class Estimate:
     @property
     def p(self) -> Floats:
         """Two-sided p-value of the hypothesis that the value is 0; NaN with fewer than two seeds."""
-        return np.asarray(2 * np.minimum(self.p_above(0.0), self.p_below(0.0)))
+        return np.asarray(np.minimum(1, 2 * np.minimum(self.p_above(0.0), self.p_below(0.0))))
 
     def p_above(self, bound: float) -> Floats:
         """One-sided p-value of the hypothesis that the value is at most `bound`: small, it is above."""
+        if self.share_of is not None:
+            return self._share_tail(bound / self.unit)
         return self._tail(self.value - bound)
 
     def p_below(self, bound: float) -> Floats:
         """One-sided p-value of the hypothesis that the value is at least `bound`: small, it is below."""
+        if self.share_of is not None:  # the share that is wrong is above what is left of 1
+            return self._share_tail(bound / self.unit, turned=True)
         return self._tail(bound - self.value)
 
     def at(self, alpha: float) -> "Estimate":
@@ -166,26 +176,62 @@ class Estimate:
 
     def _interval(self) -> tuple[Floats, Floats]:
         if self.share_of is not None:
-            return self._share_interval(self.share_of)
+            return self._share_interval()
         half = self.error * stats.t.ppf(1 - self.alpha / 2, self.freedom)
         return np.asarray(self.value - half), np.asarray(self.value + half)
 
-    def _share_interval(self, images: Floats) -> tuple[Floats, Floats]:
-        """Clopper and Pearson's interval at the effective number of images.
-
-        E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected number of positive
-        counts estimated from survey data", Survey Methodology 24 (1998). Where every image is right for every seed
-        no variance can be estimated, and the images count one by one: 60 of 60 is [94, 100] %, not [100, 100] %.
-        """
-        share = np.clip(self.value / self.unit, 0, 1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            effective = share * (1 - share) / (self.variance / self.unit**2)
-            tails = (stats.t.ppf(1 - self.alpha / 2, df) for df in (np.maximum(images - 1, 1), self.freedom))
-            effective = effective * np.divide(*tails) ** 2
-        effective = np.where(np.isfinite(effective) & (effective > 0), np.minimum(effective, images), images)
-        right = share * effective
+    def _share_interval(self) -> tuple[Floats, Floats]:
+        """Clopper and Pearson's interval at the effective number of images."""
+        level, (share, *rest) = self.alpha / 2, self._as_share()
+        images = _effective_images(np.asarray(level), share, *rest)
+        right = share * images
         with np.errstate(invalid="ignore"):
-            low = np.where(right > 0, stats.beta.ppf(self.alpha / 2, right, effective - right + 1), 0.0)
-            high = np.where(right < effective, stats.beta.ppf(1 - self.alpha / 2, right + 1, effective - right), 1.0)
+            low = np.where(right > 0, stats.beta.ppf(level, right, images - right + 1), 0.0)
+            high = np.where(right < images, stats.beta.isf(level, right + 1, images - right), 1.0)
         unknown = np.isnan(self.variance) | np.isnan(self.value)
         return np.where(unknown, np.nan, low) * self.unit, np.where(unknown, np.nan, high) * self.unit
+
+    def _share_tail(self, bound: float, *, turned: bool = False) -> Floats:
+        """The level at which the one-sided interval of a share starts at a bound; `turned`: the share that is wrong.
+
+        The effective number of images depends on the level, so the level is searched for. Beyond a half, where no test
+        is made, it is taken for that at a half.
+        """
+        share, *rest = self._as_share()
+        if turned:
+            share, bound = 1 - share, 1 - bound
+        found = elementwise.find_root(_beyond, (_SMALLEST_P, 0.5), args=(bound, share, *rest))
+        at_half = _beyond(np.asarray(0.5), np.asarray(bound), share, *rest) + 0.5
+        p = np.where(at_half >= 0.5, at_half, np.where(found.success, found.x, 0.0))
+        return np.where(np.isnan(self.variance) | np.isnan(self.value), np.nan, p)
+
+    def _as_share(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """The value in [0, 1], its variance, degrees of freedom and number of images."""
+        share = np.clip(self.value / self.unit, 0, 1)
+        return share, self.variance / self.unit**2, self.freedom, np.asarray(self.share_of)
+
+
+def _effective_images(level: Floats, share: Floats, variance: Floats, freedom: Floats, images: Floats) -> Floats:
+    """The number of independent images that would leave as large a variance, for one-sided tests at a level.
+
+    E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data", Survey Methodology 24 (1998). Few degrees of freedom count as fewer images, by the
+    ratio of the t quantiles. Where every image is right for every seed no variance can be estimated, and they count one
+    by one: 60 of 60 is [94, 100] %, not [100, 100] %.
+    """
+    level = np.minimum(level, 0.499)  # at a half both quantiles are 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quantiles = (stats.t.isf(level, each) for each in (np.maximum(images - 1, 1), freedom))
+        # Not above 1, so that a stricter level never has more images.
+        effective = share * (1 - share) / variance * np.minimum(1, np.divide(*quantiles)) ** 2
+    return np.where(np.isfinite(effective) & (effective > 0), np.minimum(effective, images), images)
+
+
+def _beyond(level: Floats, bound: Floats, share: Floats, variance: Floats, freedom: Floats, images: Floats) -> Floats:
+    """By how much the beta distribution that bounds a share from below at a level has more than it below the bound."""
+    effective = _effective_images(level, share, variance, freedom, images)
+    right = share * effective
+    with np.errstate(invalid="ignore"):
+        below = stats.beta.cdf(bound, right, effective - right + 1)
+    # The interval of a share of 0 starts at 0 whatever the level.
+    return np.where(right > 0, below, np.where(bound < 0, 0.0, 1.0)) - level

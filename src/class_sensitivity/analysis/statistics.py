@@ -68,9 +68,11 @@ class VarianceComponents:
         variance, freedom = self.seed_variance(moderated=moderated)
         seed_variance = np.asarray(variance / self.seeds)
         image_variance = self.image_variance
-        if share_of is None:  # the interval of a share has its own way with what does not vary
+        if share_of is None:
             seed_variance = np.maximum(seed_variance, np.square(one_image) / self.seeds**2)
             image_variance = np.maximum(image_variance, np.square(one_image) - seed_variance)
+        else:  # the interval of a share has its own way with what hardly varies; its error is never 0
+            image_variance = np.where(seed_variance + image_variance == 0, np.square(one_image), image_variance)
         return Estimate(self.total, seed_variance, image_variance, freedom, self.per_seed, alpha, share_of)
 
     def seed_variance(self, *, moderated: bool) -> tuple[Floats, float]:
