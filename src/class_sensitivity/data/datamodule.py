@@ -15,6 +15,9 @@ from class_sensitivity.errors import ConfigError
 from class_sensitivity.seeding import generator
 from class_sensitivity.stress import TrainSet
 
+#: Images whose pixels are counted at once.
+_COUNTED = 4096
+
 
 class StressedDataModule(pl.LightningDataModule):
     """Holds a data set on the device that trains, and gives the batches of a stressed training set.
@@ -152,12 +155,15 @@ def _resident(arrays: ImageArrays, device: torch.device, padding: int) -> _Resid
 def _channel_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of each channel over (N, H, W, C), in pixel values.
 
-    From a histogram: exact, and no float copy of the data set is made. A constant channel has 1.
+    From a histogram of some images at a time: exact, and no copy of the data set is made. A constant channel has 1.
     """
     values = np.arange(256)
     means, stds = [], []
     for channel in range(images.shape[3]):
-        counts = torch.bincount(images[..., channel].flatten().int(), minlength=256).numpy()
+        total = torch.zeros(256, dtype=torch.int64)
+        for part in images[..., channel].split(_COUNTED):
+            total += torch.bincount(part.flatten().int(), minlength=256)
+        counts = total.numpy()
         mean = (counts * values).sum() / counts.sum()
         variance = (counts * (values - mean) ** 2).sum() / counts.sum()
         means.append(mean)

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from class_sensitivity.runs.record import RunRecord
 
@@ -85,7 +86,7 @@ class RunProgress:
         tested = [(recall, name) for recall, name in names if recall is not None]
         worst = sorted(tested, key=lambda pair: pair[0])[:3]
         for rank, (recall, name) in enumerate(worst):
-            table.add_row("worst classes" if rank == 0 else "", f"{name}  {recall:.1%}")
+            table.add_row("worst classes" if rank == 0 else "", Text(f"{name}  {recall:.1%}"))
         table.add_row("time", f"{record.durations.total_s:.1f} s")
-        table.add_row("results", str(directory))
+        table.add_row("results", Text(str(directory)))
         self.console.print(table, soft_wrap=True)

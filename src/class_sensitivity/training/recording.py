@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -163,7 +164,10 @@ def _log_summary(logger: TensorBoardLogger, record: RunRecord) -> None:
     identity, condition = record.identity, record.identity.condition
     title = f"{condition.name}, seed {identity.seed}: {record.metrics.accuracy:.1%}"
     axes = plot_confusion(record.counts, record.class_names, title)
-    logger.experiment.add_figure("test/confusion", figure_of(axes), global_step=record.steps)
+    with warnings.catch_warnings():
+        # A letter of a class name that no font has is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        logger.experiment.add_figure("test/confusion", figure_of(axes), global_step=record.steps)
     logger.log_hyperparams(
         {
             "condition": condition.name,

@@ -61,7 +61,10 @@ def _source(name: str, options: dict[str, Any]) -> ModuleType:
     if name not in known_sources():
         raise ConfigError(f"data.name={name} is not known: it must be one of {', '.join(known_sources())}.")
     module = import_module(f"{__name__}.{name}")
-    own = [option for option in inspect.signature(module.load).parameters if option not in ("directory", "download")]
+    parameters = inspect.signature(module.load).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return module  # it checks its options itself
+    own = [option for option in parameters if option not in ("directory", "download")]
     if unknown := sorted(set(options) - set(own)):
         has = f"it must be one of {', '.join(own)}" if own else "it has none of its own"
         raise ConfigError(f"data.{unknown[0]} is not a setting of {name}: {has}.")
