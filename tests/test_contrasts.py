@@ -180,6 +180,55 @@ def test_the_cells_of_a_matrix_borrow_strength_from_each_other(loaded, files):
     assert not np.allclose(expected.variance, np.maximum(sample, interaction))
 
 
+def pairs_by_hand(preds: np.ndarray, labels: np.ndarray, sign: int, images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sample variance over seeds and interaction of i -> j plus `sign` times j -> i, for all i and j."""
+    classes = labels.max() + 1
+    sample, interaction = np.zeros((classes, classes)), np.zeros((classes, classes))
+    for i, j in product(range(classes), range(classes)):
+        counts = np.zeros(len(preds))
+        for true, predicted, weight in ((i, j, 1), (j, i, sign)):
+            x = weight * (preds[:, labels == true] == predicted).astype(float)
+            rest = x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean()
+            interaction[i, j] += images * (rest**2).sum() / (len(preds) - 1) / (images - 1)
+            counts += x.sum(axis=1)
+        sample[i, j] = counts.var(ddof=1)
+    return sample, interaction
+
+
+@pytest.mark.parametrize("sign", [-1, 1], ids=["the negative", "the same"])
+@pytest.mark.parametrize("classes", [4, 5])
+def test_a_pair_that_is_the_same_both_ways_counts_once(classes, sign):
+    rng = np.random.default_rng(classes)
+    labels = np.repeat(np.arange(classes), 40)
+    preds = np.where(rng.random((3, len(labels))) < 0.6, labels, rng.integers(0, classes, (3, len(labels))))
+    study = Study.of_preds(labels, {(BASELINE, s): each for s, each in enumerate(preds)}, tuple("abcde")[:classes])
+    found = pair_contrasts(study, {BASELINE: (0.0, 1.0)}, {BASELINE: (0.0, sign)})
+
+    upper = np.triu_indices(classes, 1)
+    sample, interaction = (part[upper] for part in pairs_by_hand(preds, labels, sign, 40))
+    expected = moderated_variance(sample, interaction, 3)
+    np.testing.assert_allclose(found.seed_variance[upper], np.maximum(expected.variance / 3, 1 / 9))
+    assert found.seed_freedom == expected.freedom
+    assert (found.seed_freedom > 2) == (classes == 5), "six pairs are too few to borrow from, ten are not"
+    off = ~np.eye(classes, dtype=bool)
+    np.testing.assert_allclose(found.value[off], sign * found.value.T[off])
+    for name in ("error", "freedom", "p"):
+        np.testing.assert_array_equal(getattr(found, name)[off], getattr(found, name).T[off])
+
+
+def test_pairs_that_differ_both_ways_all_count():
+    rng = np.random.default_rng(8)
+    labels = np.repeat(np.arange(4), 40)
+    preds = np.where(rng.random((3, 160)) < 0.6, labels, rng.integers(0, 4, (3, 160)))
+    study = Study.of_preds(labels, {(BASELINE, s): each for s, each in enumerate(preds)}, tuple("abcd"))
+    found = pair_contrasts(study, {BASELINE: (0.0, 1.0)}, {})
+    off = ~np.eye(4, dtype=bool)
+    sample, interaction = (part[off] for part in pairs_by_hand(preds, labels, 0, 40))
+    expected = moderated_variance(sample, interaction, 3)
+    np.testing.assert_allclose(found.seed_variance[off], np.maximum(expected.variance / 3, 1 / 9))
+    assert found.seed_freedom == expected.freedom > 2
+
+
 def test_conditions_without_a_seed_in_common_cannot_be_compared(loaded):
     names = {SYMMETRIC: 1.0, MATCHED: -1.0}
     for compare in (class_contrasts, accuracy_contrast, cell_contrasts):

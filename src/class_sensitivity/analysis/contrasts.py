@@ -5,6 +5,7 @@ strength from each other (`moderation`), so a single one is always taken out of 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,6 +183,7 @@ def pair_contrasts(
 
     Returns:
         Estimates of shape (K, K), [first, second]; NaN on the diagonal, and with `shares` for a class without images.
+        The family are all ordered pairs, or all pairs where [second, first] is [first, second] or its negative.
 
     Raises:
         ValueError: No seed is complete at all the conditions.
@@ -205,9 +207,24 @@ def pair_contrasts(
     )
     np.fill_diagonal(both.total, np.nan)
     np.fill_diagonal(both.interaction, 0)  # a class beside itself is no member of the family
+    turned = np.tri(study.num_classes, dtype=bool) & _same_both_ways(first, second)
+    both.interaction[turned] = 0  # each pair is one measurement, and counts once
     largest = _largest(weight for weights in (first, second) for pair in weights.values() for weight in pair)
     smallest = np.maximum(1, np.minimum.outer(study.class_sizes, study.class_sizes)) if shares else 1
-    return both.estimate(alpha=alpha, one_image=largest / smallest, moderated=True)
+    found = both.estimate(alpha=alpha, one_image=largest / smallest, moderated=True)
+    return replace(
+        found,
+        seed_variance=np.where(turned, found.seed_variance.T, found.seed_variance),
+        image_variance=np.where(turned, found.image_variance.T, found.image_variance),
+    )
+
+
+def _same_both_ways(first: PairWeights, second: PairWeights) -> bool:
+    """Whether a pair and the same pair the other way round are one measurement, or one and its negative."""
+    return any(
+        dict(second) == {condition: (sign * own, sign * other) for condition, (own, other) in first.items()}
+        for sign in (1, -1)
+    )
 
 
 def _pair_members(study: Study, weights: PairWeights, seeds: Sequence[int], shares: bool) -> VarianceComponents:
