@@ -275,7 +275,7 @@ def test_the_background_counts_as_soon_as_an_image_is_transparent(tmp_path, opti
 
 def test_digest_and_arrays_of_a_process_belong_together(tmp_path, options):
     folder = write_pictures(tmp_path / "pictures")
-    settings = DataSettings("image_folder", str(folder), False, False, 0, options)
+    settings = DataSettings("image_folder", str(folder), download=False, flip=False, crop_padding=0, options=options)
     before = data_digest(settings)
     first = load_arrays(settings).train_images.copy()
     _change_pixel(folder)

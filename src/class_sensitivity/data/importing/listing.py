@@ -141,14 +141,15 @@ def _entries(folder: Path, ignored: list[str]) -> tuple[list[os.DirEntry[str]], 
     """The folders and the files in a folder, each sorted by name."""
     folders, files = [], []
     try:
-        for entry in os.scandir(folder):
-            _refuse_undecodable(entry.path)
-            if _OTHER.fullmatch(entry.name):
-                ignored.append(entry.path)
-            elif _is_folder(entry):
-                folders.append(entry)
-            else:
-                files.append(entry)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                _refuse_undecodable(entry.path)
+                if _OTHER.fullmatch(entry.name):
+                    ignored.append(entry.path)
+                elif _is_folder(entry):
+                    folders.append(entry)
+                else:
+                    files.append(entry)
     except FileNotFoundError:
         raise DataError(f"There is no folder {shown(str(folder))}; give the path of one that exists.") from None
     except OSError as error:
@@ -255,6 +256,8 @@ def _check_classes(files: Iterable[ImageFile], settings: ImportSettings) -> None
     for label in labels:
         if not all(unicodedata.category(letter) != "Cc" for letter in label):
             raise DataError(f"The class name '{shown(label)}' holds a control character; rename the class.")
+        if not label.strip():
+            raise DataError(f"A class folder of {place} has a name of blanks alone; rename it.")
     alike: dict[str, str] = {}
     for label in labels:
         if (other := alike.setdefault(label.casefold(), label)) != label:
