@@ -28,6 +28,7 @@ from class_sensitivity.analysis.claims.judging import (
 )
 from class_sensitivity.analysis.contrasts import accuracy_contrast
 from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.seeds import seeds_needed_by
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import load_runs
 from class_sensitivity.runs.condition import BASELINE, Condition
@@ -191,6 +192,44 @@ def test_a_claim_of_which_the_opposite_is_so_is_contradicted(verdicts, name):
 def test_a_claim_that_few_and_noisy_runs_cannot_tell_is_undecided(verdicts, name):
     verdict = verdicts["noisy"][name]
     assert verdict.verdict == UNDECIDED, verdict.sentence
+
+
+@pytest.mark.parametrize(("name", "parts"), [("asymmetry", 1), ("nonlinear", 2)])
+def test_a_claim_of_differences_rests_on_one_test_of_them_all(verdicts, name, parts):
+    for world in verdicts:
+        verdict = verdicts[world][name]
+        assert len(verdict.parts) == parts
+        assert verdict.verdict != CONTRADICTED
+        assert "F = " in verdict.sentence
+        assert "p = " in verdict.sentence
+        tests = [part.decisive.test for part in verdict.parts]
+        assert [part.verdict == REPRODUCED for part in verdict.parts] == [test.p <= 0.05 for test in tests]
+        if verdict.verdict == UNDECIDED:
+            numbers = [seeds_needed_by(test) for test in tests if test.p > 0.05]
+            assert verdict.needed == max(numbers, key=lambda each: each.number)
+    if parts == 2:
+        assert [part.words for part in verdict.parts] == [
+            "classes lose differently under label noise (shuffle)",
+            "curves bend under label noise (shuffle)",
+        ]
+
+
+def test_a_direction_is_asked_of_new_images_and_of_these(verdicts):
+    verdict = verdicts["claimed"]["asymmetry"]
+    assert re.search(r"whether any pair .*: F = .*; the largest is ", verdict.sentence, re.IGNORECASE)
+    assert re.search(r"on these images alone it is F = [\d.]+, p = ", verdict.sentence)
+    assert re.fullmatch(
+        r"By themselves \d+ of 45 pairs have one \(false discovery rate 0\.05\)\.", verdict.parts[0].note
+    )
+
+
+def test_the_strongest_bend_is_told_in_points(verdicts):
+    # Bird's recall falls by 5 points from 0 to 15 % and by 27 from there to 30 %.
+    bends = verdicts["claimed"]["nonlinear"].parts[1].decisive
+    assert bends.largest.startswith("bird's recall above the line")
+    levels, recalls = [0, 0.1, 0.15, 0.2, 0.3], [0.82, 0.78, 0.77, 0.62, 0.5]
+    start, middle, end = np.polyval(np.polyfit(levels, recalls, 2), [0, 0.15, 0.3])
+    assert float(bends.estimate.value) == pytest.approx(100 * (middle - (start + end) / 2), abs=1.0)
 
 
 @pytest.mark.parametrize("name", CLAIMS)

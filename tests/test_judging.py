@@ -9,6 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from support.commands import ROOT
 from support.synthetic import THREE
 
@@ -18,6 +19,7 @@ from class_sensitivity.analysis.claims.judging import (
     POINTS,
     REPRODUCED,
     UNDECIDED,
+    AnyDifference,
     Comparison,
     Verdict,
     decide,
@@ -25,7 +27,8 @@ from class_sensitivity.analysis.claims.judging import (
 )
 from class_sensitivity.analysis.claims.next_runs import NextRuns, next_runs
 from class_sensitivity.analysis.estimate import Estimate
-from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed
+from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
+from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed, seeds_needed_by
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
@@ -190,6 +193,71 @@ def test_what_the_images_leave_open_needs_seeds_without_end():
     assert verdict_of([comparison(1.0)]).needed == SeedsNeeded(None, None, None)
     for decided in (9.0, -9.0):
         assert verdict_of([comparison(decided)]).needed is None
+
+
+# One test of many differences
+
+
+def omnibus_of(shift: float, root: int = 0, *, new_images: bool = True) -> OmnibusTest:
+    """Of ten measurements over four seeds and 60 images, of which half are shifted."""
+    rng = np.random.default_rng(root)
+    values = rng.normal(size=(4, 60, 10)) + rng.normal(size=(1, 60, 10)) + shift * (np.arange(10) < 5)
+    test = omnibus_test(values, np.zeros(60, int), most_seed_freedom=9, new_images=new_images)
+    assert test is not None
+    return test
+
+
+def any_difference(shift: float, value: float = 3.0, here: OmnibusTest | None = None) -> AnyDifference:
+    return AnyDifference(
+        "whether any differs", omnibus_of(shift), estimate(value), "the first", POINTS, (BASELINE,), here
+    )
+
+
+def test_a_difference_that_an_omnibus_test_finds_is_reproduced_and_one_that_it_does_not_find_is_undecided():
+    for shift, verdict in ((2.0, REPRODUCED), (0.0, UNDECIDED)):
+        test = omnibus_of(shift)
+        assert (test.p <= ALPHA) == (verdict == REPRODUCED)
+        found = decide([judge_part("some differ", [any_difference(shift)], ALPHA)], ALPHA)
+        assert found.verdict == found.parts[0].verdict == verdict
+        assert (found.effect, found.unit, found.conditions) == (3.0, POINTS, (BASELINE,))
+        assert found.sentence == (
+            f"Whether any differs: F = {test.statistic:.2f}, p = {test.p:.2g}; the largest is the first: +3.00 [+1.36, "
+            "+4.64] points of recall. That is about new images, too; on these images alone it is not tested."
+        )
+        assert found.needed == (None if verdict == REPRODUCED else seeds_needed_by(test))
+
+
+def test_the_omnibus_test_on_these_images_stands_beside_the_other():
+    here = omnibus_of(0.4, new_images=False)
+    found = decide([judge_part("some differ", [any_difference(0.4, here=here)], ALPHA)], ALPHA)
+    assert found.sentence.endswith(f"on these images alone it is F = {here.statistic:.2f}, p = {here.p:.2g}.")
+
+
+@given(shift=st.sampled_from([0.0, 0.1, 0.3, 1.0]), root=st.integers(0, 50), alpha=st.floats(0.001, 0.2))
+def test_many_differences_never_fail_and_their_margin_is_that_of_their_p_value(shift, root, alpha):
+    one = AnyDifference("w", omnibus_of(shift, root), estimate(-9.0), "l", POINTS, (BASELINE,))
+    assert not one.fails(alpha)
+    assert not one.too_narrow(alpha)
+    assert one.margin == pytest.approx(max(0, stats.norm.isf(one.test.p)))
+    assert one.holds(alpha) == (one.test.p <= alpha)
+
+
+def test_a_part_may_rest_on_many_differences_and_another_on_one():
+    many, one = any_difference(0.0), comparison(3.0)
+    parts = [judge_part("many", [many], ALPHA), judge_part("one", [one], ALPHA)]
+    found = decide(parts, ALPHA)
+    assert [part.verdict for part in found.parts] == [UNDECIDED, REPRODUCED]
+    assert (found.verdict, found.needed) == (UNDECIDED, seeds_needed_by(many.test))
+    assert found.sentence.startswith("Of 2 comparisons 1 hold; the decisive one is whether any differs: F = ")
+    wrong = decide([parts[0], judge_part("one", [comparison(-9.0)], ALPHA)], ALPHA)
+    assert wrong.verdict == CONTRADICTED, "the other part is certainly wrong"
+
+
+def test_with_one_seed_many_differences_cannot_be_tested():
+    unknown = Estimate(np.float64(9), np.float64("nan"), np.float64("nan"), np.nan, np.full(1, 9.0), ALPHA)
+    found = decide([judge_part("p", [AnyDifference("any", None, unknown, "x", POINTS, (BASELINE,))], ALPHA)], ALPHA)
+    assert (found.verdict, found.seeds, found.needed) == (UNDECIDED, 1, None)
+    assert found.sentence == "Any: cannot be tested; the largest is x: +9.00 points of recall."
 
 
 # Candidates

@@ -10,7 +10,7 @@ from support.synthetic import World, shares
 
 from class_sensitivity.analysis.claims.evidence import noise
 from class_sensitivity.analysis.moderation import moderated_variance
-from class_sensitivity.analysis.omnibus import omnibus_test
+from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.statistics import variance_components
@@ -122,6 +122,22 @@ def test_images_that_differ_less_than_their_interaction_count_as_equal():
     test = omnibus_test(values, np.zeros(8, int), most_seed_freedom=1)
     here = omnibus_test(values, np.zeros(8, int), most_seed_freedom=1, new_images=False)
     assert test == here
+
+
+def test_what_is_expected_of_another_number_of_seeds_is_what_it_gives():
+    for few, many in ((3, 6), (4, 12)):
+
+        def tests(seeds: int) -> list[OmnibusTest]:
+            return [omnibus_test(crossed(root, seeds, 60, 4), np.zeros(60, int), most_seed_freedom=3)
+                    for root in range(120)]  # fmt: skip
+
+        expected = np.array([test.traces.of_seeds(many) for test in tests(few)])
+        found = np.array([test.traces.of_seeds(many) for test in tests(many)])
+        for test in tests(few)[:5]:
+            own = test.traces.of_seeds(few)
+            assert own[1:] == pytest.approx((test.numerator_freedom, test.denominator_freedom))
+        # tr(V) and f1; f2 rests on few seeds, and scatters.
+        np.testing.assert_allclose(np.median(expected, axis=0)[:2], np.median(found, axis=0)[:2], rtol=0.15)
 
 
 # Size and power

@@ -486,6 +486,16 @@ def test_slopes_are_those_of_polyfit(levels, seed):
     np.testing.assert_allclose(statistics.slope_weights(x) @ y, np.polyfit(x, y, 1)[0], rtol=1e-7, atol=1e-9)
 
 
+@given(levels=st.lists(st.integers(0, 100), min_size=3, max_size=10, unique=True), seed=st.integers(0, 2**32))
+def test_a_bend_is_how_far_the_parabola_of_polyfit_lies_above_its_chord(levels, seed):
+    x = np.array(sorted(levels)) / 100
+    y = np.random.default_rng(seed).random(len(x))
+    start, middle, end = np.polyval(np.polyfit(x, y, 2), [x[0], (x[0] + x[-1]) / 2, x[-1]])
+    weights = statistics.bend_weights(x)
+    np.testing.assert_allclose(weights @ y, middle - (start + end) / 2, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(weights @ (3 - 2 * x), 0, atol=1e-8)
+
+
 # Knees
 
 LEVELS = np.linspace(0, 0.9, 10)

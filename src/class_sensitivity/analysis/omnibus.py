@@ -10,7 +10,7 @@ m are the measurements, V = V_seeds + V_images their covariance (`statistics`), 
 the moderated seed variances (`moderation`). docs/statistics.md has its size and power on real runs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,52 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Traces:
+    """What the test needs of V = V_seeds + V_images, and how that changes with the number of seeds.
+
+    Attributes:
+        number: S.
+        seeds: tr(V_seeds), which shrinks as 1 / S.
+        images: tr(V_images), which does not; 0 where the question is about these test images alone.
+        concentration: tr(V_seeds^2) / tr(V_seeds)^2; 1 where the seeds vary in one direction alone.
+        least_concentration: It is not taken to be less.
+        mixed: tr(V_seeds V_images).
+        images_squared: tr(V_images^2).
+        prior: Degrees of freedom of the variances over seeds beyond S - 1 (`moderation`).
+    """
+
+    number: int
+    seeds: float
+    images: float
+    concentration: float
+    least_concentration: float
+    mixed: float
+    images_squared: float
+    prior: float
+
+    def of_seeds(self, number: float) -> tuple[float, float, float]:
+        """tr(V), f1 and f2 with another number of seeds."""
+        shrunk = self.number / number
+        seeds_squared = (shrunk * self.seeds) ** 2 * max(self.least_concentration, self._concentration(number))
+        trace = shrunk * self.seeds + self.images
+        square = seeds_squared + 2 * shrunk * self.mixed + self.images_squared
+        return trace, trace**2 / square, trace**2 / (seeds_squared / (number - 1 + self.prior))
+
+    def _concentration(self, number: float) -> float:
+        """What a covariance over so many seeds would show: q + (1 - q) / (S - 1) where q is the truth.
+
+        It is right where there is one direction, and where there are very many.
+        """
+        if number == self.number:
+            return self.concentration
+        if self.number == 2:  # two seeds always differ in one direction, and say nothing of the truth
+            true = 0.0
+        else:
+            true = max(0.0, (self.concentration - 1 / (self.number - 1)) / (1 - 1 / (self.number - 1)))
+        return min(1.0, true + (1 - true) / (number - 1))
+
+
+@dataclass(frozen=True)
 class OmnibusTest:
     """Whether any of several measurements differs from 0.
 
@@ -30,12 +76,18 @@ class OmnibusTest:
         numerator_freedom: f1.
         denominator_freedom: f2.
         p: p-value of the hypothesis that all of them are 0.
+        traces: What the covariance is made of.
     """
 
     statistic: float
     numerator_freedom: float
     denominator_freedom: float
     p: float
+    traces: Traces
+
+    def text(self) -> str:
+        """F and p."""
+        return f"F = {self.statistic:.2f}, p = {self.p:.2g}"
 
 
 @dataclass(frozen=True)
@@ -67,15 +119,28 @@ class SumsOverImages:
             return None
         # The sample covariance gives the shape of the seed part, the moderated variances its size.
         shape = sample / np.trace(sample) if np.trace(sample) > 0 else np.eye(measurements) / measurements
-        seed_square = seed_trace**2 * max(float((shape**2).sum()), 1 / max(1.0, most_seed_freedom))
-        trace, square = seed_trace, seed_square
+        traces = Traces(
+            number=seeds,
+            seeds=seed_trace,
+            images=0.0,
+            concentration=float((shape**2).sum()),
+            least_concentration=1 / max(1.0, most_seed_freedom),
+            mixed=0.0,
+            images_squared=0.0,
+            prior=moderated.freedom - (seeds - 1),
+        )
         # Images that differ less than their interaction with seeds makes them differ count as equal.
         if new_images and np.trace(self.images) > 0:
-            trace += float(np.trace(self.images))
-            square += 2 * seed_trace * float((shape * self.images).sum()) + float((self.images**2).sum())
+            traces = replace(
+                traces,
+                images=float(np.trace(self.images)),
+                mixed=seed_trace * float((shape * self.images).sum()),
+                images_squared=float((self.images**2).sum()),
+            )
+        trace, numerator, denominator = traces.of_seeds(seeds)
         statistic = float((self.per_seed.mean(axis=0) ** 2).sum()) / trace
-        numerator, denominator = trace**2 / square, trace**2 / (seed_square / moderated.freedom)
-        return OmnibusTest(statistic, numerator, denominator, float(stats.f.sf(statistic, numerator, denominator)))
+        p = float(stats.f.sf(statistic, numerator, denominator))
+        return OmnibusTest(statistic, numerator, denominator, p, traces)
 
 
 def omnibus_test(

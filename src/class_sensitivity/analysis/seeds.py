@@ -1,13 +1,15 @@
 """How many seeds a question still needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.omnibus import OmnibusTest
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +70,50 @@ def seeds_needed(estimate: Estimate, *, above: float = 0.0, below: float = inf, 
     value, error = float(estimate.value), float(estimate.error)
     distance = abs(min(value - above, below - value))
     likely = distance, distance + _QUARTILE * error, distance - _QUARTILE * error
-    numbers = (float(seeds_to_tell(estimate, np.asarray(each), alpha=alpha)) for each in likely)
+    return _needed([float(seeds_to_tell(estimate, np.asarray(each), alpha=alpha)) for each in likely])
+
+
+def seeds_needed_by(test: OmnibusTest, *, alpha: float = 0.05) -> SeedsNeeded:
+    """How many seeds a test of many differences at level alpha would need, with a power of `POWER`.
+
+    Its statistic is taken for a noncentral F variable; the noncentrality f1 sum(mu^2) / tr(V) grows as V shrinks. The
+    differences mu are what they look like if F is the median of that variable; one time in four they are larger than if
+    F is its lower quartile, and one time in four smaller than if it is the upper one.
+
+    Args:
+        test: The test, from at least two seeds.
+        alpha: Its level.
+    """
+    freedom = test.numerator_freedom, test.denominator_freedom
+    trace = test.traces.of_seeds(test.traces.number)[0]
+    # 0 where even equal measurements would leave F smaller than this quantile.
+    likely = (float(special.ncfdtrinc(*freedom, quantile, test.statistic)) for quantile in (0.5, 0.25, 0.75))
+    return _needed([seeds_to_find(test, each * trace / freedom[0], alpha=alpha) for each in likely])
+
+
+def seeds_to_find(test: OmnibusTest, size: float, *, alpha: float = 0.05) -> float:
+    """The number of seeds at which a test of many differences finds them, with a power of `POWER`.
+
+    Args:
+        test: Where the variances come from.
+        size: Sum of the squared differences.
+        alpha: The test's level.
+
+    Returns:
+        A whole number of 2 or more; infinite where no number up to `MOST_SEEDS` is enough.
+    """
+
+    def enough(number: Floats) -> NDArray[np.bool_]:
+        trace, numerator, denominator = test.traces.of_seeds(float(number))
+        bound = stats.f.isf(alpha, numerator, denominator)
+        missed = special.ncfdtr(numerator, denominator, numerator * size / trace, bound)
+        # NaN where the noncentrality is so large that nothing is missed.
+        return np.asarray(size > 0 and 1 - np.nan_to_num(missed) >= POWER)
+
+    return float(_fewest(enough, ()))
+
+
+def _needed(numbers: list[float]) -> SeedsNeeded:
     return SeedsNeeded(*(None if number == inf else int(number) for number in numbers))
 
 
@@ -98,8 +143,13 @@ def seeds_to_tell(estimate: Estimate, distance: Floats, *, alpha: float = 0.05) 
         quantiles = stats.t.ppf(1 - alpha, freedom) + stats.t.ppf(POWER, freedom)
         return np.asarray((distance > 0) & (distance >= quantiles * np.sqrt(part + images)))
 
-    # More seeds are never worse, so bisection finds the first number that is enough; `few` is not.
-    few, many = np.full(np.shape(distance), 1.0), np.full(np.shape(distance), float(MOST_SEEDS))
+    return _fewest(enough, np.shape(distance))
+
+
+def _fewest(enough: Callable[[Floats], NDArray[np.bool_]], shape: tuple[int, ...]) -> Floats:
+    """The first number of seeds that is enough, of 2 or more; infinite where `MOST_SEEDS` are not."""
+    # More seeds are never worse, so bisection finds it; `few` is not enough.
+    few, many = np.full(shape, 1.0), np.full(shape, float(MOST_SEEDS))
     while (many - few > 1).any():
         middle = np.ceil((few + many) / 2)
         few, many = np.where(enough(middle), few, middle), np.where(enough(middle), middle, many)

@@ -197,8 +197,8 @@ def _not_straight(shares: Floats, study: Study, levels: Floats) -> OmnibusTest |
     if not _all_classes_can_be_tested(study) or len(levels) < 3:
         return None
     # One contrast a class, orthogonal to every straight line: a smooth bend is not diluted by other departures.
-    bend = np.linalg.qr(np.vander(levels, 3, increasing=True))[0][:, 2]
-    return omnibus_test(_by_class(shares @ bend, study), study.labels, most_seed_freedom=study.num_classes - 1)
+    bends = shares @ statistics.bend_weights(levels)
+    return omnibus_test(_by_class(bends, study), study.labels, most_seed_freedom=study.num_classes - 1)
 
 
 def _all_classes_can_be_tested(study: Study) -> bool:

@@ -309,6 +309,23 @@ def slope_weights(levels: NDArray[np.floating]) -> Floats:
     return weights
 
 
+def bend_weights(levels: NDArray[np.floating]) -> Floats:
+    """Weights w with sum(w * y) = how far the least-squares parabola of y lies above its chord, in the middle.
+
+    A straight line has 0; more than 0 says that y falls more steeply, or rises less, at the higher levels.
+
+    Args:
+        levels: (L,) at least three different levels.
+
+    Examples:
+        >>> round(float(bend_weights(np.array([0, 1, 2])) @ [9, 9, 5]), 9)
+        2.0
+    """
+    square = np.linalg.pinv(np.vander(levels, 3, increasing=True))[2]
+    weights: Floats = -square * (np.ptp(levels) / 2) ** 2
+    return weights
+
+
 @dataclass(frozen=True)
 class Knee:
     """Where a dose-response curve bends.

@@ -8,7 +8,6 @@ from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
 from class_sensitivity.analysis.claims.evidence import Evidence, MissingRunsError, noise, reduction
 from class_sensitivity.analysis.claims.judging import (
     CONTRADICTED,
-    IMAGES,
     POINTS,
     REPRODUCED,
     UNDECIDED,
@@ -17,7 +16,6 @@ from class_sensitivity.analysis.claims.judging import (
     decide,
     judge_part,
 )
-from class_sensitivity.analysis.omnibus import OmnibusTest
 from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.runs.condition import BASELINE
@@ -56,28 +54,7 @@ CLAIMS = ClaimSet("The article's claims", data="cifar10", focus=FOCUS)
 @CLAIMS.add("asymmetry", "The baseline matrix is not symmetric: confusion has a direction.")
 def _asymmetry(evidence: Evidence) -> Verdict:
     evidence.need()
-    direction = evidence.results.of(BASELINE).direction
-    strongest = int(np.argmax(np.abs(direction.difference.value)))
-    effect = direction.difference[strongest]
-    i, j = (evidence.study.class_names[k] for k in direction.pairs[strongest])
-    tests = direction.symmetry_new_images, direction.symmetry_these_images
-    asked = [
-        f"{where}: {_f_test(test)}"
-        for test, where in zip(tests, ("on new images", "on these images"), strict=True)
-        if test is not None
-    ]
-    sentence = (
-        f"Whether any pair has a direction, {'; '.join(asked) or 'cannot be tested'}. By themselves "
-        f"{int(direction.marked.sum())} of {len(direction.pairs)} pairs have one (false discovery rate "
-        f"{evidence.alpha:g}); the strongest is {i} -> {j} minus {j} -> {i}: "
-        f"{effect.text(2, signed=True, unit=IMAGES)}."
-    )
-    decided = tests[0] is not None and tests[0].p <= evidence.alpha
-    return Verdict.of(REPRODUCED if decided else UNDECIDED, effect, IMAGES, sentence)
-
-
-def _f_test(test: OmnibusTest) -> str:
-    return f"F = {test.statistic:.2f}, p = {test.p:.2g}"
+    return decide([evidence.some_direction(BASELINE)], evidence.alpha)
 
 
 @CLAIMS.add("cat-deer", "Cat is taken for deer more often than deer for cat.", "cat", "deer")
@@ -212,20 +189,7 @@ def _noise_worse(evidence: Evidence) -> Verdict:
 @CLAIMS.add("nonlinear", "Recall against noise depends on the class and is not linear.")
 def _nonlinear(evidence: Evidence) -> Verdict:
     curve = evidence.curve(*NOISE_LEVELS)
-    tests = {"the slopes of the classes differ": curve.slopes_differ, "the curves are not straight": curve.not_straight}
-    steepest, flattest = int(np.nanargmax(curve.loss.value)), int(np.nanargmin(curve.loss.value))
-    gap, names = curve.slope_gaps[steepest, flattest], evidence.study.class_names
-    asked = ", and ".join(
-        f"{words if test.p <= evidence.alpha else f'that {words} is not certain'} ({_f_test(test)})"
-        for words, test in tests.items()
-        if test is not None
-    )
-    sentence = (
-        f"{asked[:1].upper()}{asked[1:]}; the steepest loses {gap.text(2, unit=POINTS)} more per 10 points of noise "
-        f"than the flattest ({names[steepest]}, {names[flattest]}, chosen after looking)."
-    )
-    decided = all(test is not None and test.p <= evidence.alpha for test in tests.values())
-    return Verdict.of(REPRODUCED if decided else UNDECIDED, gap, POINTS, sentence)
+    return decide([evidence.slopes_differ(curve), evidence.curves_bend(curve)], evidence.alpha)
 
 
 @CLAIMS.add(

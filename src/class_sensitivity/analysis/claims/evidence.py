@@ -5,10 +5,11 @@ from functools import cache
 
 import numpy as np
 
-from class_sensitivity.analysis.claims.judging import IMAGES, POINTS, Comparison, Part, judge_part
+from class_sensitivity.analysis.claims.judging import IMAGES, POINTS, AnyDifference, Comparison, Part, judge_part
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts, pair_contrasts
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.results import Curve, Results
+from class_sensitivity.analysis.statistics import bend_weights
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: Two classes whose losses differ by less than this, in points per 10 points of stress, are called a practical tie.
@@ -172,6 +173,46 @@ class Evidence:
             POINTS,
             curve.conditions,
         )
+
+    def some_direction(self, condition: Condition) -> Part:
+        """That confusion has a direction: that for some pair of classes, one way is more frequent than back."""
+        direction = self.results.of(condition).direction
+        strongest = int(np.argmax(np.abs(direction.difference.value)))
+        i, j = (self.study.class_names[k] for k in direction.pairs[strongest])
+        asked = AnyDifference(
+            "whether any pair of classes has a direction",
+            direction.symmetry_new_images,
+            direction.difference[strongest],
+            f"{i} -> {j} minus {j} -> {i}",
+            IMAGES,
+            (condition,),
+            direction.symmetry_these_images,
+        )
+        alone = f"{int(direction.marked.sum())} of {len(direction.pairs)} pairs have one"
+        note = f"By themselves {alone} (false discovery rate {self.alpha:g})."
+        return judge_part("confusion has a direction", [asked], self.alpha, note)
+
+    def slopes_differ(self, curve: Curve) -> Part:
+        """That the classes lose differently under a stress."""
+        names, loss = self.study.class_names, curve.loss.value
+        steepest, flattest = names[int(np.nanargmax(loss))], names[int(np.nanargmin(loss))]
+        gap = self.loss_gap(curve, steepest, flattest)
+        words = "whether classes lose differently"
+        asked = AnyDifference(words, curve.slopes_differ, gap.estimate, gap.words, POINTS, curve.conditions)
+        return self._tested(f"classes lose differently under {curve.label}", asked)
+
+    def curves_bend(self, curve: Curve) -> Part:
+        """That recall against a stress is not linear, for some class."""
+        weights = zip(curve.conditions, bend_weights(curve.levels).tolist(), strict=True)
+        bends = self._class_family(tuple(weights)).scaled(100)
+        strongest = int(np.nanargmax(np.abs(bends.value)))
+        largest = f"{self.study.class_names[strongest]}'s recall above the line between the ends, halfway"
+        words = "whether any curve bends"
+        asked = AnyDifference(words, curve.not_straight, bends[strongest], largest, POINTS, curve.conditions)
+        return self._tested(f"curves bend under {curve.label}", asked)
+
+    def _tested(self, words: str, asked: AnyDifference) -> Part:
+        return judge_part(words, [asked], self.alpha, f"{asked.test.text()}." if asked.test else "")
 
     def _candidates(self, gaps: Estimate, what: str, tie: float | None) -> str:
         """In words: which classes can be the largest (or the lowest), and whether they are a tie."""

@@ -9,6 +9,9 @@ A comparison is a measurement that must lie above a bound, or between two. It
   (Bonferroni): one comparison that fails is enough to contradict the claim;
 - is *undecided* otherwise.
 
+That some of many measurements differ from 0 is a comparison, too: one test for all of them (`omnibus`). It holds when
+the test finds a difference, and it never fails: not to find one is no proof that there is none.
+
 A part of a claim is reproduced when all its comparisons hold, and a claim when all its parts are: that needs no
 correction for their number (R. L. Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics
 24, 1982). Tests are about new seeds and new test images, unless a claim says that it is about these images.
@@ -18,8 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from scipy import stats
+
 from class_sensitivity.analysis.estimate import Estimate, with_interval
-from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed
+from class_sensitivity.analysis.omnibus import OmnibusTest
+from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed, seeds_needed_by
 from class_sensitivity.runs.condition import Condition
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
@@ -78,6 +84,68 @@ class Comparison:
         """The measurement with the interval that goes with the tests."""
         return f"{self.words}: {self.estimate.at(2 * alpha).text(2, signed=True, unit=self.unit)}"
 
+    def text_here(self, alpha: float) -> str:
+        """The same on these images alone."""
+        return self.estimate.at(2 * alpha).on_these_images().text(2, signed=True)
+
+    def needed(self, alpha: float) -> SeedsNeeded:
+        """About how many seeds would show it to hold, or, if it looks wrong, to fail."""
+        return seeds_needed(self.estimate, above=self.above, below=self.below, alpha=alpha)
+
+
+@dataclass(frozen=True)
+class AnyDifference:
+    """Many measurements of a claim, of which some must differ from 0: one test for all of them.
+
+    Attributes:
+        words: What is asked, for the sentence.
+        test: The test of all of them, on new images; None with one seed, or where it cannot be made.
+        estimate: The largest of them, chosen after looking.
+        largest: Which one that is.
+        unit: What it is counted in.
+        conditions: Whose runs it rests on.
+        test_here: The same test on these images alone.
+    """
+
+    words: str
+    test: OmnibusTest | None
+    estimate: Estimate
+    largest: str
+    unit: str
+    conditions: tuple[Condition, ...]
+    test_here: OmnibusTest | None = None
+
+    def holds(self, alpha: float) -> bool:
+        """Whether a difference is found."""
+        return self.test is not None and self.test.p <= alpha
+
+    def fails(self, alpha: float) -> bool:
+        """Never: to show that every measurement is as good as 0 takes a margin, and such a claim states none."""
+        return False
+
+    @property
+    def margin(self) -> float:
+        """Standard errors beyond which one measurement would have this p-value; 0 at least, as it never fails."""
+        return 0.0 if self.test is None else max(0.0, float(stats.norm.isf(self.test.p)))
+
+    def too_narrow(self, alpha: float) -> bool:
+        """Never: there is no margin."""
+        return False
+
+    def text(self, alpha: float) -> str:
+        """The test, and the largest of the measurements with its interval."""
+        tested = "cannot be tested" if self.test is None else self.test.text()
+        shown = self.estimate.at(2 * alpha).text(2, signed=True, unit=self.unit)
+        return f"{self.words}: {tested}; the largest is {self.largest}: {shown}"
+
+    def text_here(self, alpha: float) -> str:
+        """The test on these images alone."""
+        return "not tested" if self.test_here is None else self.test_here.text()
+
+    def needed(self, alpha: float) -> SeedsNeeded:
+        """About how many seeds would let the test find a difference."""
+        return SeedsNeeded(None, None, None) if self.test is None else seeds_needed_by(self.test, alpha=alpha)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -91,12 +159,12 @@ class Part:
     """
 
     words: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison | AnyDifference, ...]
     verdict: str
     note: str = ""
 
     @property
-    def decisive(self) -> Comparison:
+    def decisive(self) -> Comparison | AnyDifference:
         """The comparison with the smallest margin in standard errors."""
         return min(self.comparisons, key=lambda comparison: comparison.margin)
 
@@ -149,7 +217,7 @@ class Verdict:
         return with_interval(self.effect, self.low, self.high, digits=2, signed=True, unit=self.unit)
 
 
-def judge_part(words: str, comparisons: Sequence[Comparison], alpha: float, note: str = "") -> Part:
+def judge_part(words: str, comparisons: Sequence[Comparison | AnyDifference], alpha: float, note: str = "") -> Part:
     """A statement that is true if all its comparisons hold."""
     if all(comparison.holds(alpha) for comparison in comparisons):
         verdict = REPRODUCED
@@ -180,8 +248,7 @@ def decide(parts: Sequence[Part], alpha: float) -> Verdict:
     sentence = sentence[0].upper() + sentence[1:] + "."
     if len(decisive.conditions) == 1 and len(decisive.estimate.per_seed) > 1:
         # The choice of images is half of the variance of one condition, and almost none of that of a difference.
-        here = decisive.estimate.at(2 * alpha).on_these_images()
-        sentence += f" That is about new images, too; on these images alone it is {here.text(2, signed=True)}."
+        sentence += f" That is about new images, too; on these images alone it is {decisive.text_here(alpha)}."
     found = Verdict.of(verdict, decisive.estimate.at(2 * alpha), decisive.unit, sentence)
     found = replace(
         found, parts=tuple(parts), conditions=tuple(dict.fromkeys(c for x in comparisons for c in x.conditions))
@@ -196,8 +263,5 @@ def _needed(parts: Sequence[Part], alpha: float) -> SeedsNeeded:
     comparisons = [comparison for part in parts for comparison in part.comparisons]
     wrong = [comparison for comparison in comparisons if comparison.margin < 0]
     level = alpha / len(comparisons) if wrong else alpha
-    each = [
-        seeds_needed(comparison.estimate, above=comparison.above, below=comparison.below, alpha=level)
-        for comparison in (wrong or [c for c in comparisons if not c.holds(alpha)])
-    ]
+    each = [c.needed(level) for c in (wrong or [c for c in comparisons if not c.holds(alpha)])]
     return (min if wrong else max)(each, key=lambda needed: needed.number)
