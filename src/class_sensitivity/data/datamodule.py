@@ -161,7 +161,7 @@ def _channel_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     means, stds = [], []
     for channel in range(images.shape[3]):
         total = torch.zeros(256, dtype=torch.int64)
-        for part in images[..., channel].split(_COUNTED):
+        for part in torch.split(images[..., channel], _COUNTED):
             total += torch.bincount(part.flatten().int(), minlength=256)
         counts = total.numpy()
         mean = (counts * values).sum() / counts.sum()

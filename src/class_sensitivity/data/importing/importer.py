@@ -21,8 +21,8 @@ from class_sensitivity.data.importing.settings import ImportSettings
 from class_sensitivity.errors import DataError
 from class_sensitivity.threads import parallel_runs
 
-#: Files that are decoded before the next ones are begun: their pixels are held in memory.
-_CHUNK = 256
+#: Images that are decoded before the next ones are begun, and bytes of pixels that they hold in memory, at most.
+_CHUNK, _CHUNK_BYTES = 256, 2**26
 
 #: Broken files that a message names; all of them are in a file.
 _NAMED = 20
@@ -139,15 +139,17 @@ def _read_all(files: tuple[ImageFile, ...], settings: ImportSettings, writer: Ar
     Threads do the work, because Pillow decodes and scales without holding Python's lock.
     """
     facts: list[FileFacts] = []
+    height, width = settings.image_size
+    chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (height * width * settings.channels)))
     read = partial(read_image, settings=settings)
     pool = ThreadPoolExecutor(parallel_runs(threads=1))
     # Set here and not where a file is read: filters of warnings are those of the process.
     with _progress(len(files)) as advance, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            for start in range(0, len(files), _CHUNK):
+            for start in range(0, len(files), chunk):
                 images = []
-                for fact, pixels in pool.map(read, files[start : start + _CHUNK]):
+                for fact, pixels in pool.map(read, files[start : start + chunk]):
                     facts.append(fact)
                     images.append(pixels)
                     advance()

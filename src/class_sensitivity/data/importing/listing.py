@@ -260,7 +260,7 @@ def _check_classes(files: Iterable[ImageFile], settings: ImportSettings) -> None
             raise DataError(f"A class folder of {place} has a name of blanks alone; rename it.")
     alike: dict[str, str] = {}
     for label in labels:
-        if (other := alike.setdefault(label.casefold(), label)) != label:
+        if (other := alike.setdefault(label.lower(), label)) != label:
             raise DataError(
                 f"The classes {shown(other)} and {shown(label)} differ in capital letters alone; rename one, or give "
                 "both one name if they are one class."
