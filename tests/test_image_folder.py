@@ -395,6 +395,21 @@ def test_a_folder_that_changes_while_it_is_read_is_refused(tmp_path, options, mo
         assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_an_import_that_is_interrupted_leaves_nothing(tmp_path, options, monkeypatch):
+    read = importer.read_image
+
+    def interrupt(file: ImageFile, settings: ImportSettings):
+        if file.path.endswith("dog/005.png"):
+            raise KeyboardInterrupt
+        return read(file, settings)
+
+    monkeypatch.setattr(importer, "read_image", interrupt)
+    folder = write_pictures(tmp_path / "pictures")
+    with pytest.raises(KeyboardInterrupt):
+        digest(str(folder), **options)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 # The report
 
 

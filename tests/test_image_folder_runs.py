@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,14 @@ def test_a_folder_becomes_a_report(ask, tmp_path):
     assert "<b>dog" not in page
     # The images come from the cache, and none is missing.
     assert "Figures of images are missing" not in page
+
+
+@pytest.mark.slow
+def test_the_benchmark_measures_every_stage(root, tmp_path):
+    command = [sys.executable, "benchmarks/importing.py", "--images", "60", "--json", str(tmp_path / "importing.json")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = json.loads((tmp_path / "importing.json").read_text())["rows"]
+    assert row["images"] == 60
+    assert all(value > 0 for value in row.values())
+    assert row["cache_mb"] >= 60 * 32 * 32 * 3 / 1e6
