@@ -9,7 +9,7 @@ from support.synthetic import THREE
 
 from class_sensitivity.analysis.advice import advise
 from class_sensitivity.analysis.claims.claim_set import Focus
-from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.analysis.claims.evidence import Evidence, noise, reduction
 from class_sensitivity.analysis.claims.judging import (
     CONTRADICTED,
     NOT_APPLICABLE,
@@ -120,6 +120,33 @@ def test_classes_that_no_test_tells_apart_are_said_to_be_alike():
     )
     (line,) = (each for each in at_a_glance(results, [], [], None) if each.about == "label noise (shuffle)")
     assert line.text.startswith("no class can be told from another; ant loses ")
+
+
+def test_of_one_class_with_test_images_nothing_is_said_of_others():
+    ants, fallen = np.zeros(100, int), np.repeat([0, 1], [80, 20])
+    arranged = {(BASELINE, s): ants for s in range(3)} | {(noise(0.2), s): np.roll(fallen, s) for s in range(3)}
+    results = analyse(Study.of_preds(ants, arranged, THREE, data="made-up", model="cnn6"), resamples=10)
+    loss = results.curves["shuffle"].loss[0].text()
+    assert loss.startswith("10.0 [")
+    (line,) = (each for each in at_a_glance(results, [], [], None) if each.about == "label noise (shuffle)")
+    assert line.text == f"ant loses {loss} points per 10; no other class has test images"
+    (sentence,) = (each for each in findings(results) if "label noise" in each)
+    assert sentence == (
+        f"Under label noise (shuffle) ant, the one class that has test images, loses {loss} points of recall per 10 "
+        "points of stress."
+    )
+
+
+def test_the_glance_and_the_verdicts_say_in_the_same_words_who_can_fall_most():
+    results = results_of(
+        baseline=[preds()] * 3,
+        noisy=[preds(cow_bee=40 + s, ant_bee=36 + 4 * s) for s in range(3)],
+    )
+    curve = results.curves["shuffle"]
+    note = Evidence(results).falls_most("cow", curve).note
+    (line,) = (each for each in at_a_glance(results, [], [], None) if each.about == curve.label)
+    assert note == "Any class can fall most under label noise (shuffle), except bee."
+    assert line.text.startswith(note.lower().replace(f" under {curve.label}", "").rstrip(".") + "; ")
 
 
 def test_all_classes_that_share_the_lowest_recall_are_named_or_counted():

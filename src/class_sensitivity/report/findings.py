@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis.advice import Advice, shown_cost
-from class_sensitivity.analysis.claims.evidence import candidates
+from class_sensitivity.analysis.claims.evidence import candidates, who_can_fall_most
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REPRODUCED, UNDECIDED, Verdict
 from class_sensitivity.analysis.claims.next_runs import NextRuns
 from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Curve, Results
@@ -82,26 +82,19 @@ def _who_falls_most(results: Results, curve: Curve) -> str:
     """Which classes can be the most sensitive one, and about how many seeds would tell the first two apart."""
     names, loss, order = results.study.class_names, curve.loss, _by_loss(curve)
     first, last = order[0], order[-1]
+    if len(order) == 1:
+        return f"{names[first]} loses {loss[first].text()} points per 10; no other class has test images"
     if _all_alike(loss.value):
         return f"no class can be told from another: each loses {loss.value[first]:z.1f} points per 10"
     spread = f"{names[first]} loses {loss[first].text()} points per 10, {names[last]} {loss[last].text()}"
     if len(curve.seeds) < 2:
         return spread
-    possible = candidates(curve.slope_gaps, results.alpha)
-    if len(possible) == 1:
-        return f"{names[possible[0]]} falls most, and the others are excluded; {spread}"
-    rival = order[1]
-    needed = seeds_needed(curve.slope_gaps[first, rival], alpha=results.alpha)
-    told = f"{names[first]} from {names[rival]}: {needed.text()}"
-    if not _any_told_apart(results, curve):
-        return f"no class can be told from another; {spread}; {told}"
-    if len(possible) == len(order):
-        return f"any class can fall most; {spread}; {told}"
-    excluded = [names[i] for i in order if i not in possible]
-    if len(possible) > len(excluded):
-        return f"any class can fall most, except {' and '.join(excluded)}; {spread}; {told}"
-    listed = " or ".join(names[i] for i in order if i in possible)
-    return f"{listed} can fall most, and the others are excluded; {spread}; {told}"
+    apart = _any_told_apart(results, curve)
+    who = who_can_fall_most(curve, names, results.alpha) if apart else "no class can be told from another"
+    if len(candidates(curve.slope_gaps, results.alpha)) == 1:
+        return f"{who}; {spread}"
+    needed = seeds_needed(curve.slope_gaps[first, order[1]], alpha=results.alpha)
+    return f"{who}; {spread}; {names[first]} from {names[order[1]]}: {needed.text()}"
 
 
 def _by_loss(curve: Curve) -> list[int]:
@@ -220,7 +213,12 @@ def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
     names, loss, order = results.study.class_names, curve.loss, _by_loss(curve)
     first, last = order[0], order[-1]
     alike = f"Under {curve.label} no class can be told from another"
-    if _all_alike(loss.value):
+    if len(order) == 1:
+        yield (
+            f"Under {curve.label} {names[first]}, the one class that has test images, loses {loss[first].text()} "
+            "points of recall per 10 points of stress."
+        )
+    elif _all_alike(loss.value):
         yield f"{alike}: each loses {loss.value[first]:z.1f} points of recall per 10 points of stress."
     elif curve.ranks is not None and not _any_told_apart(results, curve):
         yield (

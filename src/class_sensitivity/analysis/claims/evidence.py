@@ -156,13 +156,14 @@ class Evidence:
         ]
         first, second = ((condition, weight, 0.0) for weight in (-1.0, 1.0))
         lower = self._pair_family((first,), (second,), True).scaled(100)
-        note = self._candidates(lower, f"the lowest at {condition.label}", tie=None)
+        at = f"the lowest at {condition.label}"
+        note = _as_sentence(who_can_be_first(lower, self.study.class_names, self.alpha, f"is {at}", f"be {at}"))
         return judge_part(f"{name} is lowest at {condition.label}", gaps, self.alpha, note)
 
     def falls_most(self, name: str, curve: Curve) -> Part:
         """That a class loses most per unit of stress."""
         gaps = [self.loss_gap(curve, name, other) for other in self.study.class_names if other != name]
-        note = self._candidates(curve.slope_gaps, f"the one that falls most under {curve.label}", tie=TIE_POINTS)
+        note = _as_sentence(who_can_fall_most(curve, self.study.class_names, self.alpha, f" under {curve.label}"))
         return judge_part(f"{name} falls most under {curve.label}", gaps, self.alpha, note)
 
     def loss_gap(self, curve: Curve, steeper: str, flatter: str) -> Comparison:
@@ -189,7 +190,7 @@ class Evidence:
             direction.symmetry_these_images,
         )
         alone = f"{int(direction.marked.sum())} of {len(direction.pairs)} pairs have one"
-        note = f"By themselves {alone} (false discovery rate {self.alpha:g})."
+        note = f"By themselves {alone} (false discovery rate {self.alpha:g})." if asked.test else ""
         return judge_part("confusion has a direction", [asked], self.alpha, note)
 
     def slopes_differ(self, curve: Curve) -> Part:
@@ -214,28 +215,6 @@ class Evidence:
     def _tested(self, words: str, asked: AnyDifference) -> Part:
         return judge_part(words, [asked], self.alpha, f"{asked.test.text()}." if asked.test else "")
 
-    def _candidates(self, gaps: Estimate, what: str, tie: float | None) -> str:
-        """In words: which classes can be the largest (or the lowest), and whether they are a tie."""
-        if len(gaps.per_seed) < 2:
-            return ""
-        names = self.study.class_names
-        possible = candidates(gaps, self.alpha)
-        excluded = [name for i, name in enumerate(names) if i not in possible]
-        if not excluded:
-            return f"No class can be excluded from being {what}."
-        if len(possible) > len(excluded):
-            sentence = f"Any class can be {what}, except {' and '.join(excluded)}."
-        else:
-            listed = " or ".join(names[i] for i in possible)
-            sentence = f"{listed[:1].upper()}{listed[1:]} can be {what}; the others are excluded."
-        if len(possible) == 1:
-            return sentence
-        if tie is not None:
-            pairs = [gaps[i, j].at(2 * self.alpha) for i in possible for j in possible if i < j]
-            if all(gap.low > -tie and gap.high < tie for gap in pairs):
-                sentence += f" They are a practical tie: within {tie:g} {'point' if tie == 1 else 'points'}."
-        return sentence
-
     def _class_contrasts(self, weights: tuple[tuple[Condition, float], ...]) -> Estimate:
         return class_contrasts(self.study, dict(weights), alpha=self.alpha)
 
@@ -247,6 +226,58 @@ class Evidence:
     ) -> Estimate:
         one, other = ({condition: (own, confused) for condition, own, confused in part} for part in (first, second))
         return pair_contrasts(self.study, one, other, shares=shares, alpha=self.alpha)
+
+
+def who_can_fall_most(curve: Curve, names: Sequence[str], alpha: float, under: str = "") -> str:
+    """In words: which classes can lose most per unit of stress, and whether they are a tie.
+
+    Args:
+        curve: The curve of a stress.
+        names: The K class names.
+        alpha: Probability with which the class that truly falls most is left out.
+        under: What is added to "falls most".
+
+    Returns:
+        A part of a sentence; empty with one seed.
+    """
+    gaps = curve.slope_gaps
+    words = who_can_be_first(gaps, names, alpha, f"falls most{under}", f"fall most{under}")
+    possible = candidates(gaps, alpha)
+    pairs = [gaps[i, j].at(2 * alpha) for i in possible for j in possible if i < j]
+    if words and pairs and all(gap.low > -TIE_POINTS and gap.high < TIE_POINTS for gap in pairs):
+        words += f"; they are a practical tie: within {TIE_POINTS:g} point"
+    return words
+
+
+def who_can_be_first(gaps: Estimate, names: Sequence[str], alpha: float, does: str, can: str) -> str:
+    """In words: which classes can still be the largest, those that look largest first.
+
+    Args:
+        gaps: Estimates of shape (K, K), [i, j]: by how much class i is larger than class j.
+        names: The K class names.
+        alpha: Probability with which the true largest is left out.
+        does: What the largest class does, after its name ...
+        can: ... and after "can".
+
+    Returns:
+        A part of a sentence; empty with one seed.
+    """
+    if len(gaps.per_seed) < 2:
+        return ""
+    known = np.flatnonzero(~np.isnan(gaps.value).all(axis=1)).tolist()
+    order = sorted(known, key=lambda i: -float(np.nanmean(gaps.value[i])))
+    possible = candidates(gaps, alpha)
+    first, excluded = ([names[i] for i in order if (i in possible) == inside] for inside in (True, False))
+    if not excluded:
+        return f"any class can {can}"
+    if len(first) > len(excluded):
+        return f"any class can {can}, except {' and '.join(excluded)}"
+    says = f"{first[0]} {does}" if len(first) == 1 else f"{' or '.join(first)} can {can}"
+    return f"{says}, and the others are excluded"
+
+
+def _as_sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
 def candidates(gaps: Estimate, alpha: float) -> list[int]:
