@@ -26,7 +26,7 @@ STRESSES = st.builds(
         FRACS,
         st.sampled_from([[], ["1"], ["1", "2"], ["2", "1"], ["1-2"], ["1,2"]]),
     ),
-    st.builds(Reduction, st.sampled_from([0.0, 0.1, 0.9]), st.booleans()),
+    st.builds(Reduction, st.sampled_from([0.0, 0.1, 0.9]), st.sampled_from([False, True, "masked"])),
     st.booleans(),
 )
 
@@ -66,6 +66,12 @@ def test_a_kind_at_its_defaults_is_the_condition_of_its_name_and_share(kind):
             "reduction-0.125-matched-steps",
             "12.5 % of the data removed (matched steps)",
             "reduction-matched-steps",
+        ),
+        (
+            Condition(reduction_frac=0.125, match_steps="masked"),
+            "reduction-0.125-masked-steps",
+            "12.5 % of the data removed (masked steps)",
+            "reduction-masked-steps",
         ),
         (
             Condition(noise_kind="pair", noise_frac=0.1, reduction_frac=0.6),

@@ -70,6 +70,23 @@ def test_the_order_is_another_in_each_epoch_and_for_each_seed():
     assert again == orders[-1]
 
 
+def test_augmentation_follows_from_seed_and_epoch():
+    arrays = numbered_arrays()
+
+    def epoch(seed: int, number: int) -> torch.Tensor:
+        module = data_module(
+            arrays, epoch=number, seeds=SEEDS | {"augment": seed, "order": 7}, flip=True, crop_padding=2
+        )
+        loader = module.train_dataloader()
+        first = torch.cat([batch for batch, _ in loader])
+        assert torch.equal(first, torch.cat([batch for batch, _ in loader]))  # read twice, the same
+        return module.train_dataloader().variants
+
+    assert torch.equal(epoch(0, 2), epoch(0, 2))
+    assert not torch.equal(epoch(0, 2), epoch(0, 1))
+    assert not torch.equal(epoch(0, 2), epoch(1, 2))
+
+
 @pytest.mark.parametrize("reduction", [0.1, 0.5, 0.67, 0.9])
 def test_matched_steps_are_the_baselines_steps_over_evenly_visited_examples(reduction):
     arrays = numbered_arrays()
@@ -82,6 +99,49 @@ def test_matched_steps_are_the_baselines_steps_over_evenly_visited_examples(redu
     assert set(counts) == set(matched.train_set.indices.tolist())
     assert max(counts.values()) - min(counts.values()) <= 1
     assert sum(counts.values()) == len(arrays.train_labels)
+
+
+def visits_in(module):
+    """(number, variant) of every visit of an epoch, in their order."""
+    loader = module.train_dataloader()
+    return list(zip(numbers_in(module, loader), loader.variants.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("steps", [False, True, "masked"])
+@pytest.mark.parametrize("reduction", [0.1, 0.9])
+def test_a_reduced_set_is_seen_as_the_full_one_is_without_what_was_removed(reduction, steps):
+    arrays, augmented = numbered_arrays(), {"flip": True}
+    whole = visits_in(data_module(arrays, epoch=1, **augmented))
+    reduced = data_module(arrays, epoch=1, reduction_frac=reduction, match_steps=steps, **augmented)
+    kept = set(reduced.train_set.indices.tolist())
+    expected = [visit for visit in whole if visit[0] in kept]
+    assert visits_in(reduced)[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("reduction", [0.1, 0.5, 0.9])
+def test_masked_steps_are_the_baselines_steps_in_smaller_batches(reduction):
+    arrays = numbered_arrays()
+    masked = data_module(arrays, reduction_frac=reduction, match_steps="masked")
+    loader = masked.train_dataloader()
+    sizes = [len(labels) for _, labels in loader]
+    assert len(sizes) == masked.steps_per_epoch == data_module(arrays).steps_per_epoch
+    assert sorted(numbers_in(masked, loader)) == masked.train_set.indices.tolist()
+    assert max(sizes) - min(sizes) <= 1
+    # A step holds about what is left of the baseline's: no example comes more than a few batches early or late.
+    place = {number: at // 32 for at, (number, _) in enumerate(visits_of_baseline(arrays))}
+    mine = [step for step, (_, labels) in enumerate(loader) for _ in labels]
+    moved = [abs(place[number] - step) for number, step in zip(numbers_in(masked, loader), mine, strict=True)]
+    assert np.mean(moved) < 2
+
+
+def visits_of_baseline(arrays):
+    module = data_module(arrays)
+    return [(number, None) for number in numbers_in(module, module.train_dataloader())]
+
+
+def test_masked_steps_that_leave_batches_of_one_are_refused():
+    with pytest.raises(ConfigError, match=r"match_steps=masked is not allowed here: 16 steps over 25 examples"):
+        data_module(numbered_arrays(), reduction_frac=0.95, match_steps="masked")
 
 
 @settings(max_examples=20)

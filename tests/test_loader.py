@@ -4,9 +4,8 @@ import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.images import labels_in, random_images
+from support.images import labels_in
 
-from class_sensitivity.data.augment import pad
 from class_sensitivity.data.loader import EpochLoader
 
 
@@ -58,27 +57,3 @@ def test_batches_are_float_images_in_channels_last_layout():
     assert images.shape == (4, 1, 2, 3)
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert labels.dtype == torch.int64
-
-
-def test_augmentation_follows_from_seed_and_epoch():
-    def epoch(seed: int, number: int) -> torch.Tensor:
-        images = pad(random_images(64), 2)
-        loader = EpochLoader(
-            images,
-            torch.zeros(64, dtype=torch.int64),
-            torch.arange(64),
-            split="train",
-            steps=20,
-            mean=torch.zeros(2),
-            std=torch.ones(2),
-            augmentation=(seed, number),
-            padding=2,
-            flip=True,
-        )
-        first = torch.cat([batch for batch, _ in loader])
-        assert torch.equal(first, torch.cat([batch for batch, _ in loader]))  # read twice, the same
-        return first
-
-    assert torch.equal(epoch(0, 3), epoch(0, 3))
-    assert not torch.equal(epoch(0, 3), epoch(0, 4))
-    assert not torch.equal(epoch(0, 3), epoch(1, 3))

@@ -170,7 +170,7 @@ class Study:
         noise_classes: Sequence[str] = (),
         noise_options: Mapping[str, Any] | None = None,
         reduction_frac: float = 0.0,
-        match_steps: bool = False,
+        match_steps: bool | str = False,
         stratified: bool = False,
     ) -> Condition:
         """A condition by its values; without any, the baseline.
@@ -181,7 +181,7 @@ class Study:
             noise_classes: Names of the classes that may be touched; empty means all.
             noise_options: The settings that this kind of noise alone has, where they are not at their default.
             reduction_frac: Share of the training set removed.
-            match_steps: As many optimiser steps as without reduction.
+            match_steps: As many optimiser steps as without reduction, and how.
             stratified: Examples are touched and removed in proportion from every class.
 
         Raises:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.data.augment import pad
+from class_sensitivity.data.augment import draw_variants, pad
 from class_sensitivity.data.loader import EVALUATION_BATCH, EpochLoader
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.seeding import generator
@@ -59,7 +59,12 @@ class StressedDataModule(pl.LightningDataModule):
             )
         #: Examples visited in an epoch, repeats counted, and the optimiser steps they make.
         self.visits = train_set.visits
-        self.steps_per_epoch = -(-self.visits // batch_size)
+        self.steps_per_epoch = -(-train_set.paced_by // batch_size)
+        if self.visits < 2 * self.steps_per_epoch and self.visits != train_set.paced_by:
+            raise ConfigError(
+                f"reduction.match_steps=masked is not allowed here: {self.steps_per_epoch} steps over {self.visits} "
+                "examples leave batches of fewer than 2; choose reduction.match_steps=true or a smaller share."
+            )
 
     def setup(self, stage: str | None = None) -> None:
         """Moves the data to the device, once; runs on the same data share what does not differ."""
@@ -77,27 +82,39 @@ class StressedDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> EpochLoader:
         """The batches of the trainer's current epoch, a function of seeds and epoch alone."""
         assert self.trainer is not None
-        epoch = self.trainer.current_epoch
+        order, variants = self._visits(self.trainer.current_epoch)
         return EpochLoader(
             self.pixels.train_images,
             self.train_labels,
-            self._order(epoch).to(self.device),
+            order.to(self.device),
             examples=self.examples,
             split="train",
             steps=self.steps_per_epoch,
             mean=self.pixels.mean,
             std=self.pixels.std,
-            augmentation=(self.seeds["augment"], epoch) if self.flip or self.crop_padding else None,
+            variants=None if variants is None else variants.to(self.device),
             padding=self.crop_padding,
-            flip=self.flip,
         )
 
-    def _order(self, epoch: int) -> torch.Tensor:
-        """Positions visited in an epoch: one pass, or with matched steps as many as it takes."""
+    def _visits(self, epoch: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Which examples an epoch visits, in their order, and how each is augmented.
+
+        One pass, or with matched steps as many as it takes. All are drawn for the pool, and what was removed is left
+        out: then a reduced set is seen in the order of the full one, and its runs are better paired with the baseline's.
+        """
+        pool, size = self.train_set.pool, len(self.train_set.indices)
+        passes = -(-self.visits // size)
         rng = generator(self.seeds["order"], "order", epoch)
-        size = len(self.train_set.indices)
-        passes = [rng.permutation(size) for _ in range(-(-self.visits // size))]
-        return torch.from_numpy(np.concatenate(passes)[: self.visits])
+        drawn = np.concatenate([rng.permutation(len(pool)) for _ in range(passes)])
+        kept = np.isin(pool, self.train_set.indices, assume_unique=True)
+        is_kept = kept[drawn]
+        # From a position in the pool to the position among the kept examples.
+        order = (np.cumsum(kept) - 1)[drawn][is_kept][: self.visits]
+        if not (self.flip or self.crop_padding):
+            return torch.from_numpy(order), None
+        rng = generator(self.seeds["augment"], "augment", epoch)
+        variants = draw_variants(rng, len(drawn), padding=self.crop_padding, flip=self.flip)
+        return torch.from_numpy(order), variants[torch.from_numpy(is_kept)][: self.visits]
 
     def val_dataloader(self) -> list[EpochLoader]:
         """The validation split if there is one; and the test set, for its curve, but after the last

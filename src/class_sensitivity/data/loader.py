@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from class_sensitivity.data.augment import draw_variants, flip_and_crop
-from class_sensitivity.seeding import generator
+from class_sensitivity.data.augment import flip_and_crop
 
 #: Batches whose images are gathered and augmented in one go.
 _BATCHES_PER_CHUNK = 16
@@ -46,9 +45,8 @@ class EpochLoader:
             tiny and no example is left out.
         mean: (C,) subtracted from pixel values in [0, 255].
         std: (C,) divided by.
-        augmentation: (seed, epoch) of the augmentation stream, or None for none.
+        variants: (visits,) int64, how each visit is augmented (`augment.draw_variants`), or None for not at all.
         padding: Pixels to crop from each side at most.
-        flip: Mirror half of the images.
     """
 
     def __init__(
@@ -62,24 +60,20 @@ class EpochLoader:
         steps: int,
         mean: torch.Tensor,
         std: torch.Tensor,
-        augmentation: tuple[int, int] | None = None,
+        variants: torch.Tensor | None = None,
         padding: int = 0,
-        flip: bool = False,
     ) -> None:
         self.images, self.labels, self.examples = images, labels, examples
         self.order, self.split, self.steps = order, split, steps
         self.mean, self.scale = mean, 1 / std
-        self.augmentation, self.padding, self.flip = augmentation, padding, flip
+        self.variants = torch.zeros(0, dtype=torch.int64) if variants is None else variants
+        self.padding = padding
 
     def __len__(self) -> int:
         return self.steps
 
     def chunks(self) -> Iterator[Chunk]:
-        """What the epoch visits, some batches at a time; all variants are drawn first, so that no device waits."""
-        variants = torch.zeros(0, dtype=torch.int64)
-        if self.augmentation is not None:
-            rng = generator(self.augmentation[0], "augment", self.augmentation[1])
-            variants = draw_variants(rng, len(self.order), padding=self.padding, flip=self.flip).to(self.images.device)
+        """What the epoch visits, some batches at a time."""
         labels = self.labels[self.order]
         images = self.order if self.examples is None else self.examples[self.order]
         sizes = [len(batch) for batch in self.order.tensor_split(self.steps)]
@@ -87,7 +81,7 @@ class EpochLoader:
         for first in range(0, self.steps, _BATCHES_PER_CHUNK):
             chunk = sizes[first : first + _BATCHES_PER_CHUNK]
             part = slice(start, start + sum(chunk))
-            yield Chunk(chunk, images[part], labels[part], variants[part])
+            yield Chunk(chunk, images[part], labels[part], self.variants[part])
             start = part.stop
 
     def gather(self, images: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:

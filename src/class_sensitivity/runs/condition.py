@@ -25,7 +25,7 @@ class Condition:
         noise_classes: Names of the classes that may be touched, sorted; empty means all.
         noise_options: The settings that this kind of noise alone has, where they are not at their default.
         reduction_frac: Share of the training set removed.
-        match_steps: As many optimiser steps as without reduction.
+        match_steps: As many optimiser steps as without reduction, and how (`Reduction`).
         stratified: Examples are touched and removed in proportion from every class.
 
     Examples:
@@ -42,7 +42,7 @@ class Condition:
     noise_classes: tuple[str, ...] = ()
     noise_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     reduction_frac: float = 0.0
-    match_steps: bool = False
+    match_steps: bool | str = False
     stratified: bool = False
 
     @classmethod
@@ -56,7 +56,7 @@ class Condition:
             noise_classes=tuple(sorted(set(noise.classes))) if is_noisy else (),
             noise_options=noise.kind.identity() if is_noisy else {},
             reduction_frac=reduction.frac,
-            match_steps=is_reduced and reduction.match_steps,
+            match_steps=reduction.match_steps if is_reduced else False,
             stratified=stress.stratified and (is_noisy or is_reduced),
         )
 
@@ -91,7 +91,7 @@ class Condition:
         """The same in words, such as `label noise (shuffle)` or `data reduction (matched steps)`."""
         if self.is_noisy:
             return f"label noise ({self._noise_in_words})"
-        details = ["matched steps"] * self.match_steps + ["stratified"] * self.stratified
+        details = [self._matched] * bool(self.match_steps) + ["stratified"] * self.stratified
         return "data reduction" + (f" ({', '.join(details)})" if details else "")
 
     @property
@@ -107,7 +107,8 @@ class Condition:
             parts += [f"noise.kind={self.noise_kind}"] if self.noise_kind != Shuffle.name else []
             parts += [shlex.quote(f"noise.classes={json.dumps(self.noise_classes)}")] if self.noise_classes else []
             parts += [_override(name, value) for name, value in self.noise_options.items()]
-        parts += ["reduction.match_steps=true"] * self.match_steps + ["selection.stratified=true"] * self.stratified
+        parts += [f"reduction.match_steps={self.match_steps}".lower()] * bool(self.match_steps)
+        parts += ["selection.stratified=true"] * self.stratified
         return " ".join([*parts, "noise.frac" if self.is_noisy else "reduction.frac"])
 
     @property
@@ -131,7 +132,7 @@ class Condition:
             parts.append(kind + (f"-{digest(chosen)}" if chosen else ""))
         if self.is_reduced:
             share = f"-{self.reduction_frac!r}" if with_levels else ""
-            parts.append(f"reduction{share}" + ("-matched-steps" if self.match_steps else ""))
+            parts.append(f"reduction{share}" + (f"-{self._matched.replace(' ', '-')}" if self.match_steps else ""))
         if self.stratified:
             parts.append("stratified")
         return parts
@@ -143,11 +144,15 @@ class Condition:
         if self.is_noisy:
             parts.append(f"{100 * self.noise_frac:.3g} % noise ({self._noise_in_words})")
         if self.is_reduced:
-            steps = " (matched steps)" if self.match_steps else ""
+            steps = f" ({self._matched})" if self.match_steps else ""
             parts.append(f"{100 * self.reduction_frac:.3g} % of the data removed{steps}")
             if self.stratified and not self.is_noisy:
                 parts.append("stratified")
         return ", ".join(parts) or "baseline"
+
+    @property
+    def _matched(self) -> str:
+        return "matched steps" if self.match_steps is True else f"{self.match_steps} steps"
 
     @property
     def _noise_in_words(self) -> str:

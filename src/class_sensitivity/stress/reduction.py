@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from class_sensitivity.errors import require
 
+#: The batches of the full set, without the removed examples.
+MASKED = "masked"
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -14,15 +17,18 @@ class Reduction:
 
     Attributes:
         frac: Share removed, in [0, 1).
-        match_steps: Take as many optimiser steps as without reduction.
+        match_steps: Take as many optimiser steps as without reduction: True by more passes over fewer examples,
+            `MASKED` by one pass in smaller batches, those of the full set without the removed examples.
     """
 
     frac: float = 0.0
-    match_steps: bool = False
+    match_steps: bool | str = False
 
     def check(self) -> None:
-        """Raises a ConfigError if the share is out of bounds."""
+        """Raises a ConfigError if the share is out of bounds, or there is no such way to match steps."""
         require(0 <= self.frac < 1, "reduction.frac", self.frac, "a share from 0 up to but not including 1")
+        known = isinstance(self.match_steps, bool) or self.match_steps == MASKED
+        require(known, "reduction.match_steps", self.match_steps, f"false, true or {MASKED}")
 
 
 def keep_after_reduction(order: NDArray[np.int64], frac: float) -> NDArray[np.int64]:
