@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import stats
 from support.plans import MATCHED, SYMMETRIC, Files, recall_by_hand
 from support.synthetic import THREE
 
@@ -283,6 +284,24 @@ def test_a_class_without_images_is_unknown_and_harms_no_other():
 
 
 # Coverage
+
+
+def test_recalls_near_1_cover_at_two_seeds_and_are_not_as_wide_as_half_the_scale():
+    recalls = np.array([0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 0.96, 0.94, 0.92])
+    labels = np.repeat(np.arange(10), 60)
+    covered, widths = [], []
+    for study in range(100):
+        rng = np.random.default_rng(study)
+        latent = np.sqrt(0.5) * rng.normal(size=600) + np.sqrt(0.5) * rng.normal(size=(2, 600))
+        preds = np.where(stats.norm.cdf(latent) < recalls[labels], labels, (labels + 1) % 10)
+        found = class_contrasts(
+            Study.of_preds(labels, {(BASELINE, s): each for s, each in enumerate(preds)}, tuple("abcdefghij")),
+            {BASELINE: 1.0},
+        )
+        covered.append((found.low <= recalls) & (recalls <= found.high))
+        widths.append((found.high - found.low).mean())
+    assert np.mean(covered) >= 0.95
+    assert np.mean(widths) < 0.2
 
 
 @pytest.mark.parametrize(("seeds", "narrower"), [(2, 0.6), (5, 0.95)])

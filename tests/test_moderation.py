@@ -157,6 +157,28 @@ def test_a_family_of_nine_is_moderated_and_one_of_eight_is_not():
     assert found.freedom == 3
 
 
+@pytest.mark.parametrize(("varying", "moderated"), [(5, False), (6, True), (8, True)])
+def test_a_share_that_never_varied_is_a_member_of_its_family(varying, moderated):
+    sample, interaction = family(6, varying, 4)
+    still = np.zeros(9 - varying)
+    found = moderated_variance(np.append(sample, still), np.append(interaction, still), 4, shares=True)
+    assert (found.freedom > 3) == moderated
+    np.testing.assert_array_equal(found.variance[varying:], still)
+    if moderated:
+        expected, freedom, _ = squeezed(sample.tolist(), interaction.tolist(), 4)
+        np.testing.assert_allclose(found.variance[:varying], expected, rtol=1e-6)
+        assert found.freedom == pytest.approx(freedom, rel=1e-6)
+    else:
+        np.testing.assert_array_equal(found.variance[:varying], np.maximum(sample, interaction))
+    # Eight classes are no family, and neither are nine of which one has no test images.
+    fewer = moderated_variance(np.append(sample, still[:-1]), np.append(interaction, still[:-1]), 4, shares=True)
+    unknown = moderated_variance(
+        np.append(sample, [*still[:-1], np.nan]), np.append(interaction, still), 4, shares=True
+    )
+    assert fewer.freedom == unknown.freedom == 3
+    assert moderated_variance(np.append(sample, still), np.append(interaction, still), 4).freedom == 3
+
+
 @given(seed=st.integers(0, 2**32), seeds=st.integers(2, 6))
 def test_the_order_and_the_shape_of_a_family_do_not_matter(seed, seeds):
     sample, interaction = family(seed, 12, seeds, b=0.1, spread=0.5)

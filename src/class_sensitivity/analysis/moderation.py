@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 #: Smaller families stay as they are: a prior cannot be estimated from so few variances.
 SMALLEST_FAMILY = 9
 
+#: Of a family of shares at least so many must vary; what never varied over the seeds is a member, too.
+FEWEST_SHARES_THAT_VARY = 6
+
 #: A prior is never trusted more than this many further seeds would be.
 MOST_PRIOR_SEEDS = 10.0
 
@@ -40,7 +43,7 @@ class ModeratedVariance:
     freedom: float
 
 
-def moderated_variance(variance: Floats, interaction: Floats, seeds: int) -> ModeratedVariance:
+def moderated_variance(variance: Floats, interaction: Floats, seeds: int, *, shares: bool = False) -> ModeratedVariance:
     """Draws the variances of a family towards their trend over the interaction, sigma^2 = I + b I^2.
 
     Args:
@@ -48,6 +51,9 @@ def moderated_variance(variance: Floats, interaction: Floats, seeds: int) -> Mod
             no member.
         interaction: (...) the part of it that seeds and images make together, as the single images tell it.
         seeds: S, at least 2.
+        shares: Whether the members are shares: recalls that are 1 for every seed are members of their family, and
+            without them the others would seldom be enough where recalls are near 1. The interval of a share can
+            afford the rougher prior, because Clopper and Pearson's covers more than it has to.
 
     Returns:
         The variances, none below its interaction. A family of fewer than `SMALLEST_FAMILY` members that vary is
@@ -62,18 +68,19 @@ def moderated_variance(variance: Floats, interaction: Floats, seeds: int) -> Mod
     """
     freedom = seeds - 1.0
     floor = np.maximum(variance, interaction)
-    fitted = (interaction > 0) & ~np.isnan(variance)
-    members = int(fitted.sum())
-    if members < SMALLEST_FAMILY:
+    known = ~np.isnan(variance)
+    fitted = (interaction > 0) & known
+    members, varying = int((known if shares else fitted).sum()), int(fitted.sum())
+    if members < SMALLEST_FAMILY or varying < FEWEST_SHARES_THAT_VARY:
         return ModeratedVariance(floor, freedom)
-    sample, known = variance[fitted], interaction[fitted]
+    sample, least = variance[fitted], interaction[fitted]
     # The logarithm of a sample variance, freed of its bias.
-    logs = np.log(np.maximum(sample, _LEAST_SHARE * known)) - special.digamma(freedom / 2) + np.log(freedom / 2)
-    trend = known + _slope(logs, known) * known**2
-    spread = float(((logs - np.log(trend)) ** 2).sum() / (members - 1) - special.polygamma(1, freedom / 2))
+    logs = np.log(np.maximum(sample, _LEAST_SHARE * least)) - special.digamma(freedom / 2) + np.log(freedom / 2)
+    trend = least + _slope(logs, least) * least**2
+    spread = float(((logs - np.log(trend)) ** 2).sum() / (varying - 1) - special.polygamma(1, freedom / 2))
     prior = MOST_PRIOR_SEEDS if spread <= 0 else min(MOST_PRIOR_SEEDS, 2 * inverse_trigamma(spread))
     moderated = floor.astype(np.float64)
-    moderated[fitted] = np.maximum(known, (prior * trend + freedom * sample) / (prior + freedom))
+    moderated[fitted] = np.maximum(least, (prior * trend + freedom * sample) / (prior + freedom))
     return ModeratedVariance(moderated, freedom + prior)
 
 

@@ -65,7 +65,7 @@ class VarianceComponents:
         if self.seeds < 2:
             unknown = np.full(self.total.shape, np.nan)
             return Estimate(self.total, unknown, unknown, np.nan, self.per_seed, alpha, share_of)
-        variance, freedom = self.seed_variance(moderated=moderated)
+        variance, freedom = self.seed_variance(moderated=moderated, shares=share_of is not None)
         seed_variance = np.asarray(variance / self.seeds)
         image_variance = self.image_variance
         if share_of is None:
@@ -75,7 +75,7 @@ class VarianceComponents:
             image_variance = np.where(seed_variance + image_variance == 0, np.square(one_image), image_variance)
         return Estimate(self.total, seed_variance, image_variance, freedom, self.per_seed, alpha, share_of)
 
-    def seed_variance(self, *, moderated: bool) -> tuple[Floats, float]:
+    def seed_variance(self, *, moderated: bool, shares: bool = False) -> tuple[Floats, float]:
         """Variance of the sum of one seed, (...), and its degrees of freedom; needs two seeds.
 
         Never below what the interaction makes by itself: few seeds may agree by chance, and thousands
@@ -84,7 +84,7 @@ class VarianceComponents:
         sample = self.per_seed.var(axis=0, ddof=1)
         if not moderated:
             return np.maximum(sample, self.interaction), self.seeds - 1.0
-        both = moderated_variance(sample, self.interaction, self.seeds)
+        both = moderated_variance(sample, self.interaction, self.seeds, shares=shares)
         return both.variance, both.freedom
 
 
