@@ -20,8 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.runs.directory import CHECKPOINT, RESULT, prepare_directory, read_record
-from class_sensitivity.runs.identity import SCHEMA_VERSION
-from class_sensitivity.runs.record import RunRecord
+from class_sensitivity.runs.record import SCHEMA, RunRecord
 from class_sensitivity.runs.run import Run
 from class_sensitivity.seeding import STREAMS
 from class_sensitivity.stress import NOISE_KINDS
@@ -158,7 +157,7 @@ def directory_of(record: RunRecord) -> Path:
 
 def test_a_record_holds_all_that_the_analysis_and_a_reader_need(noisy):
     values = json.loads((directory_of(noisy) / "result.json").read_text())
-    assert values["schema"] == SCHEMA_VERSION
+    assert values["schema"] == SCHEMA
     assert values["config"]["noise"] == {"kind": {"name": "symmetric"}, "frac": 0.2, "classes": []}
     assert values["identity"]["data"]["name"] == "digits"
     assert noisy.identity.streams == dict.fromkeys(STREAMS, 4) | {"init": 0}

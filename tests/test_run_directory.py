@@ -21,6 +21,7 @@ from support.records import EVERYTHING, at, finish, made_up_record
 from class_sensitivity.errors import RunError
 from class_sensitivity.runs import directory as runs
 from class_sensitivity.runs.run import Run
+from class_sensitivity.runs.status import State, read_status
 from class_sensitivity.settings import TrainSettings
 
 Damage = Callable[[Path], object]
@@ -84,7 +85,7 @@ def test_a_result_is_json_that_any_language_reads(stored):
         raise AssertionError(f"{constant} is no JSON")
 
     values = json.loads((stored / "result.json").read_text(), parse_constant=refuse)
-    assert values["schema"] == runs.SCHEMA_VERSION
+    assert values["schema"] == runs.SCHEMA
     # Both digests can be checked with nothing but the two files.
     before = (stored / "result.json").read_text()
     sign(stored)
@@ -411,3 +412,17 @@ def test_a_link_into_the_place_of_another_run_is_refused_and_a_link_elsewhere_is
     runs.refuse_foreign_link(directory, plain.identity)
     runs.prepare_directory(directory, plain.identity, keep=())
     assert directory.is_symlink()
+
+
+@pytest.mark.parametrize(("stress", "is_read"), [("noise.frac=0.1", True), ("reduction.frac=0.1", False)])
+def test_of_the_schema_before_only_reduced_runs_are_done_again(make_run, stress, is_read):
+    run = make_run("data=digits", stress)
+    run.directory.mkdir(parents=True)
+    runs.write_record(made_up_record(run, schema=3), run.directory)
+    if is_read:
+        assert runs.read_record(run.directory).schema == 3
+        assert runs.is_complete(run.directory)
+    else:
+        with pytest.raises(RunError, match=r"visited a reduced set in another order; run it again"):
+            runs.read_record(run.directory)
+        assert read_status(run.directory).state == State.DAMAGED

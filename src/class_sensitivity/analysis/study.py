@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -170,7 +170,7 @@ class Study:
         noise_classes: Sequence[str] = (),
         noise_options: Mapping[str, Any] | None = None,
         reduction_frac: float = 0.0,
-        match_steps: bool | str = False,
+        match_steps: bool | Literal["masked"] = False,
         stratified: bool = False,
     ) -> Condition:
         """A condition by its values; without any, the baseline.

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, cast
 
 from class_sensitivity.stress import Stress
 from class_sensitivity.stress.noise import Shuffle
@@ -42,7 +42,7 @@ class Condition:
     noise_classes: tuple[str, ...] = ()
     noise_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     reduction_frac: float = 0.0
-    match_steps: bool | str = False
+    match_steps: bool | Literal["masked"] = False
     stratified: bool = False
 
     @classmethod
@@ -56,7 +56,7 @@ class Condition:
             noise_classes=tuple(sorted(set(noise.classes))) if is_noisy else (),
             noise_options=noise.kind.identity() if is_noisy else {},
             reduction_frac=reduction.frac,
-            match_steps=reduction.match_steps if is_reduced else False,
+            match_steps=cast("bool | Literal['masked']", reduction.match_steps) if is_reduced else False,
             stratified=stress.stratified and (is_noisy or is_reduced),
         )
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from class_sensitivity.confusion import confusion_counts
 from class_sensitivity.errors import RunError, UserError
-from class_sensitivity.runs.identity import SCHEMA_VERSION, RunIdentity
-from class_sensitivity.runs.record import RunRecord
+from class_sensitivity.runs.identity import RunIdentity
+from class_sensitivity.runs.record import READ_SCHEMAS, SCHEMA, RunRecord
 
 RESULT = "result.json"
 ARRAYS = "arrays.npz"
@@ -97,9 +97,9 @@ def read_record(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) ->
         raise RunError(f"{directory} is not a complete run: it has no {RESULT}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({error}); remove the directory and run it again") from None
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA_VERSION:
-        found = values.get("schema") if isinstance(values, dict) else None
-        raise RunError(f"{path} has schema {found!r}; this version reads schema {SCHEMA_VERSION}")
+    found = values.get("schema") if isinstance(values, dict) else None
+    if found not in READ_SCHEMAS:
+        raise RunError(f"{path} has schema {found!r}; this version reads schema {' and '.join(map(str, READ_SCHEMAS))}")
     try:
         if values.pop("sha256") != _digest(values):
             raise ValueError("its digest does not match")
@@ -108,6 +108,8 @@ def read_record(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) ->
         _refuse_foreign_place(record.identity, directory)
     except (TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}); remove the directory and run it again") from None
+    if record.schema < SCHEMA and record.identity.condition.is_reduced:
+        raise RunError(f"{path} is of a version that visited a reduced set in another order; run it again")
     return replace(record, arrays=_read_arrays(directory / ARRAYS, record, arrays_digest, arrays))
 
 

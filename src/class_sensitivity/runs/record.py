@@ -10,9 +10,15 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from class_sensitivity.runs.identity import SCHEMA_VERSION, RunIdentity
+from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.settings import DataSettings
 from class_sensitivity.stress import NoiseAudit
+
+#: The layout of a record, and the way in which chance is drawn. 4: a reduced set is visited in the order of the full one.
+SCHEMA = 4
+
+#: Schemas that are read; in the older one, runs without reduction are the same to the last bit.
+READ_SCHEMAS = (3, SCHEMA)
 
 Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -118,7 +124,7 @@ class RunRecord:
         metrics: What was measured.
         durations: How long it took.
         environment: What it was made with.
-        schema: Version of this layout.
+        schema: One of `READ_SCHEMAS`.
         arrays: What is too large for JSON: test_probabilities (n_test, K) float16, test_preds and
             test_labels (n_test,), train_indices, train_labels and train_touched (train_size,).
     """
@@ -133,7 +139,7 @@ class RunRecord:
     metrics: MetricsRecord
     durations: Durations
     environment: EnvironmentRecord
-    schema: int = SCHEMA_VERSION
+    schema: int = SCHEMA
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property

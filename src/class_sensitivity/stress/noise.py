@@ -65,7 +65,7 @@ class NoiseKind(ABC):
     def identity(self) -> dict[str, Any]:
         """Its settings as JSON-able values, in the form in which they make two runs the same run.
 
-        A setting at its default is left out; who changes a default raises `runs.identity.SCHEMA_VERSION`.
+        A setting at its default is left out; who changes a default raises `runs.record.SCHEMA`.
         """
         default = asdict(make_noise_kind(self.name, {}))
         return {key: value for key, value in asdict(self).items() if key != "name" and value != default[key]}
