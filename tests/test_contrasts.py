@@ -283,6 +283,34 @@ def test_a_class_without_images_is_unknown_and_harms_no_other():
     assert np.isfinite([gaps.low[0, 2], gaps.low[2, 0]]).all()
 
 
+# A second opinion
+
+
+@pytest.mark.parametrize("counts", [[[45, 4, 1], [3, 190, 7], [0, 1, 59]], [[60, 0, 0], [5, 5, 50], [1, 1, 998]]])
+def test_of_one_matrix_the_interval_of_recall_holds_the_bayesian_one_and_is_hardly_wider(counts):
+    from prob_conf_mat import Study as BayesianStudy
+
+    matrix, sizes = np.array(counts), np.sum(counts, axis=1)
+    bayesian = BayesianStudy(seed=1, num_samples=40_000, ci_probability=0.95)
+    bayesian.add_experiment(
+        "one/matrix", confusion_matrix=matrix, prevalence_prior="jeffreys", confusion_prior="jeffreys"
+    )
+    bayesian.add_metric("recall")
+    drawn = bayesian.get_metric_samples("recall", "one/matrix", "posterior").values
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+
+    # Two seeds that agree in everything: the choice of images is all the chance there is.
+    labels, preds = (np.repeat(np.indices((3, 3))[k].ravel(), matrix.ravel()) for k in (0, 1))
+    study = Study.of_preds(labels, {(BASELINE, 1): preds, (BASELINE, 2): preds}, THREE)
+    recall = class_contrasts(study, {BASELINE: 1.0})
+    # Clopper and Pearson's counts half an image and a little more to either side of what Jeffreys' prior gives.
+    chance = 0.03 / np.sqrt(sizes)  # of 40,000 draws
+    assert (recall.low <= low + chance).all()
+    assert (recall.high >= high - chance).all()
+    np.testing.assert_array_less(low - recall.low, 1.3 / sizes + chance)
+    np.testing.assert_array_less(recall.high - high, 1.3 / sizes + chance)
+
+
 # Coverage
 
 
