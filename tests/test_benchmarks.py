@@ -1,12 +1,14 @@
 """The benchmarks work and compare like with like; what they measure is for a quiet machine to say."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 
@@ -85,6 +87,33 @@ def test_multiply_adds_are_those_of_the_layers() -> None:
     # The first layer's input learns nothing.
     assert [layer.training for layer in layers] == [2 * 6912, 3 * 720, 3 * 140]
     assert network.training
+
+
+def test_a_made_up_study_of_each_kind_is_measured() -> None:
+    import calibration
+
+    for measure in calibration.MADE_UP:
+        outcome = measure(None, np.random.default_rng(1), 2)
+        values = np.array(list(outcome.values()))
+        assert (values[~np.isnan(values)] >= 0).all()
+        shares = [
+            value for name, value in outcome.items() if not re.search("width|candidates|seeds for|seeds adv", name)
+        ]
+        assert np.nanmax(shares) <= 1
+
+
+def test_images_of_made_up_classes_are_lost_to_the_class_that_is_named() -> None:
+    import calibration
+
+    recalls, falls = np.full(10, 0.8), np.array([0.3] + [0.0] * 9)
+    (before, after), labels = calibration.made_up(
+        np.random.default_rng(0), 8, [recalls, recalls - falls], 400, lost_to=np.array([3] + [-1] * 9)
+    )
+    counts = [[(each[:, labels == 0] == c).mean() for c in range(10)] for each in (before, after)]
+    change = np.subtract(*counts[::-1])
+    np.testing.assert_allclose(change[[0, 3]], [-0.3, 0.3], atol=0.05)
+    np.testing.assert_allclose(np.delete(change, [0, 3]), 0, atol=0.02)
+    np.testing.assert_allclose((before == labels).mean(), 0.8, atol=0.03)
 
 
 def test_a_row_gives_median_and_range() -> None:

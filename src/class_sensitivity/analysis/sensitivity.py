@@ -66,7 +66,7 @@ def analyse(study: Study, *, alpha: float = 0.05, resamples: int = 2000, seed: i
     for kind in [*study.noise_series, *study.reduction_series]:
         # Every series has draws of its own, so that adding runs of one kind leaves another's alone.
         rng = np.random.default_rng([seed, *kind.encode()])
-        curve = _curve(study, kind, alpha, resamples, rng)
+        curve = dose_response(study, kind, rng, alpha=alpha, resamples=resamples)
         if curve is not None:
             curves[kind] = curve
     return Results(
@@ -129,7 +129,18 @@ def relative_matrix(
     return RelativeMatrix(condition, other, study.class_names, cells, judged, marked, tuple(seeds))
 
 
-def _curve(study: Study, kind: str, alpha: float, resamples: int, rng: np.random.Generator) -> Curve | None:
+def dose_response(
+    study: Study, kind: str, rng: np.random.Generator, *, alpha: float = 0.05, resamples: int = 2000
+) -> Curve | None:
+    """The curve of one series of levels; None where no level has a seed in common with the baseline.
+
+    Args:
+        study: The runs.
+        kind: Name of the series (`Condition.series`).
+        rng: Draws the bootstrap of ranks and knees.
+        alpha: 1 - coverage of intervals, and the false discovery rate of knees.
+        resamples: Bootstrap draws.
+    """
     conditions = _levels_with_common_seeds(study, study.series(kind))
     if len(conditions) < 2:
         return None
