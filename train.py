@@ -3,6 +3,7 @@
 python train.py noise.frac=0.1 seed=1
 python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5
 python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5 status=true
+python train.py inspect=true
 """
 
 import hydra
@@ -28,6 +29,11 @@ def main(config: DictConfig) -> None:
         run = Run.of(configuration.train_settings(config))
         if run.settings.status:
             print_status([run])
+            return
+        if run.settings.inspect:
+            from class_sensitivity.report.inspection import inspect
+
+            inspect(run)
             return
         # Imported late: torch takes seconds, and --help, --cfg and a mistyped setting need none of it.
         from class_sensitivity.training.run import train_job

@@ -47,6 +47,7 @@ SETTINGS = TrainSettings(
     runs="runs",
     rerun=False,
     status=False,
+    inspect=False,
     seed=1,
     streams=StreamSettings(**dict.fromkeys(STREAMS)),
     noise=Noise(),

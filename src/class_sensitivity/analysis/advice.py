@@ -35,8 +35,8 @@ class Advice:
 
     Attributes:
         about: `labels` (check the labels of these classes), `collect` (collect more of them), `cheap` (they may be
-            labelled cheaply), `merge` (or tell them apart better), `buy` (labels or examples, over all classes) or
-            `undecided`.
+            labelled cheaply), `merge` (or tell them apart better), `buy` (labels or examples, over all classes),
+            `images` (single images to look at) or `undecided`.
         short: What to do, in a few words.
         sentence: The same with the number behind it.
         classes: The classes that it is about.

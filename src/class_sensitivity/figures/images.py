@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from class_sensitivity.figures.axes import AxesArray
 
 
-def _grid(images: NDArray[np.uint8], captions: Sequence[str], columns: int, title: str) -> AxesArray:
+def _grid(
+    images: NDArray[np.uint8], captions: Sequence[str], columns: int, title: str, *, width: float = 1.15
+) -> AxesArray:
     rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(1.15 * columns, 1.35 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(width * columns, 1.35 * rows + 0.6 * bool(title)), layout="constrained")
     panels: AxesArray = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
     for axes, image, caption in zip(panels, images, captions, strict=False):
         axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(caption, fontsize=8, y=-0.22)
+        axes.set_title(caption, fontsize=8, y=-0.22, parse_math=False)
     figure.suptitle(title, fontsize=11, parse_math=False)
     return panels[: len(images)]
 
@@ -34,6 +36,19 @@ def plot_mistaken(images: NDArray[np.uint8], confidence: NDArray[np.floating], t
         (m,) axes.
     """
     return _grid(images, [f"{value:.3f}" for value in confidence], 6, title)
+
+
+def plot_captioned(images: NDArray[np.uint8], captions: Sequence[str]) -> AxesArray:
+    """Images with a line of text under each.
+
+    Args:
+        images: (m, H, W, C) uint8.
+        captions: m lines.
+
+    Returns:
+        (m,) axes.
+    """
+    return _grid(images, captions, 6, "", width=1.7)
 
 
 def plot_variety(images: Sequence[NDArray[np.uint8]], titles: Sequence[str]) -> AxesArray:

@@ -6,7 +6,8 @@ it is finished, so that a reader never finds half of one.
 
 import tempfile
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -16,21 +17,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from class_sensitivity.analysis.advice import advise
 from class_sensitivity.analysis.claims import claims_about
-from class_sensitivity.analysis.claims.claim_set import Focus
+from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
 from class_sensitivity.analysis.claims.next_runs import next_runs
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
+from class_sensitivity.analysis.suspects import Suspect, suspect_images
 from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.inspection import Inspection, read_inspection
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.report.console import print_section
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
 from class_sensitivity.report.findings import at_a_glance, caveats, findings
+from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import SavedFigure, Section, render
-from class_sensitivity.report.tables import write_tables
+from class_sensitivity.report.tables import suspects_table, write_tables
+from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.runs.directory import read_record
+from class_sensitivity.runs.record import RunRecord
 from class_sensitivity.settings import AnalyzeSettings
 
 PAGE = "index.html"
@@ -118,44 +124,90 @@ def _write_all(folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, consol
             analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed) for study in runs
         ]
     limit = relative_limit(all_results)
-    plans = []
-    for results in all_results:
-        claims = claims_about(results.study.data)
-        focus = claims.focus if claims else Focus()
-        arrays, missing_images = _images(results.study, settings.data_dir)
-        specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus))
-        plans.append((results, claims, specs, missing_images))
+    root = Path(settings.runs).expanduser()
+    plans = [_plan(results, all_results, settings, root, limit) for results in all_results]
     sections = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Figures", total=sum(len(plan[2]) for plan in plans))
-        for results, claims, specs, missing_images in plans:
+        task = progress.add_task("Figures", total=sum(len(plan.specs) for plan in plans))
+        for plan in plans:
+            results = plan.results
             place = Path("figures") / results.study.recipe
             (folder / place).mkdir(parents=True)
             figures = []
-            for spec in specs:
+            for spec in plan.specs:
                 figures.append(_save(spec, folder, place))
                 progress.advance(task)
-            advice = advise(results)
-            verdicts = claims.judge(results, _other_models(results, all_results)) if claims else []
+            advice = [*advise(results), *advise_on_images(plan.suspects, plan.inspection)]
+            verdicts = plan.claims.judge(results, _other_models(results, all_results)) if plan.claims else []
             sections.append(
                 Section(
                     results=results,
                     glance=at_a_glance(results, advice, verdicts, next_runs(results.study, verdicts)),
                     advice=advice,
                     findings=findings(results),
-                    caveats=[*caveats(results), *missing_images],
-                    claims=claims,
+                    seen=list(describe(plan.inspection)) if plan.inspection else [],
+                    caveats=[*caveats(results), *plan.missing],
+                    claims=plan.claims,
                     verdicts=verdicts,
                     figures=figures,
                 )
             )
     (folder / "tables").mkdir()
-    tables = write_tables(all_results, [section.verdicts for section in sections], folder / "tables")
+    suspects = [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans]
+    tables = write_tables(all_results, [section.verdicts for section in sections], suspects, folder / "tables")
     page, summary = render(sections, runs.left_out, tables, settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
     return sections
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is known of a study before its figures are drawn."""
+
+    results: Results
+    claims: ClaimSet | None
+    suspects: list[Suspect]
+    inspection: Inspection | None
+    specs: list[FigureSpec]
+    missing: list[str]
+
+
+def _plan(results: Results, all_results: list[Results], settings: AnalyzeSettings, root: Path, limit: float) -> _Plan:
+    study = results.study
+    claims = claims_about(study.data)
+    record = _any_record(study)
+    inspection = read_inspection(root, study.data, record.identity.data.digest) if record else None
+    arrays, missing = _images(study, record, settings.data_dir)
+    suspects = _suspects([results, *_other_models(results, all_results)])
+    focus = claims.focus if claims else Focus()
+    specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects))
+    return _Plan(results, claims, suspects, inspection, specs, missing)
+
+
+def _any_record(study: Study) -> RunRecord | None:
+    """The record of some run, which says what all of them have in common; None if it is gone or was never a file."""
+    try:
+        return read_record(next(iter(study.directories.values())), arrays=())
+    except (UserError, StopIteration):
+        return None
+
+
+def _suspects(all_results: Sequence[Results]) -> list[Suspect]:
+    """Test images that every network of the baseline takes for another class; needs two networks."""
+    study = all_results[0].study
+    places = [
+        place
+        for other in (results.study for results in all_results)
+        if np.array_equal(other.labels, study.labels)
+        for (condition, _), place in other.directories.items()
+        if condition == BASELINE
+    ]
+    if len(places) < 2:
+        return []
+    name = "test_probabilities"
+    return suspect_images(study.labels, (read_record(place, arrays=(name,)).arrays[name] for place in places))
 
 
 def _other_models(results: Results, all_results: list[Results]) -> list[Results]:
@@ -164,13 +216,14 @@ def _other_models(results: Results, all_results: list[Results]) -> list[Results]
     return [other for other in all_results if other.study.data == mine.data and other.study.model != mine.model]
 
 
-def _images(study: Study, directory: str | None) -> tuple[ImageArrays | None, list[str]]:
+def _images(study: Study, record: RunRecord | None, directory: str | None) -> tuple[ImageArrays | None, list[str]]:
     """The data set's images, for the figures that show some, and what to say where they are missing."""
     try:
-        record = read_record(next(iter(study.directories.values())), arrays=())
+        assert record is not None
         asked = record.data_settings
-        arrays = load_arrays(replace(asked, dir=directory or asked.dir, download=False))
-    except (UserError, KeyError, TypeError, ValueError):  # a record's settings may be those of another version
+        # What a run directory says is data: code that it names is not executed.
+        arrays = load_arrays(replace(asked, dir=directory or asked.dir, download=False), run_code=False)
+    except (UserError, AssertionError, KeyError, TypeError, ValueError):  # its settings may be of another version
         return None, [f"Figures of images are missing: {study.data} was not found; say where with data_dir=DIRECTORY."]
     if arrays.class_names != study.class_names or not np.array_equal(arrays.test_labels, study.labels):
         return None, ["Figures of images are missing: the data set found is not the one that was tested on."]

@@ -1,6 +1,6 @@
 """Which figures a report holds, with their captions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +9,18 @@ from matplotlib.axes import Axes
 from class_sensitivity.analysis.claims.claim_set import Focus
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.statistics import rank_correlation
+from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.figures import curves, images, matrices
-from class_sensitivity.figures.axes import AxesArray
+from class_sensitivity.figures.axes import AxesArray, shorten
 from class_sensitivity.report.findings import frequent_confusions
 from class_sensitivity.runs.condition import BASELINE, Condition, path_part
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.settings import AnalyzeSettings, MistakenSettings
+
+#: Suspects that are shown; the table has all.
+_MOST_SUSPECTS = 24
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,13 @@ def relative_limit(all_results: list[Results]) -> float:
 
 
 def figure_specs(
-    results: Results, arrays: ImageArrays | None, settings: AnalyzeSettings, *, limit: float, focus: Focus
+    results: Results,
+    arrays: ImageArrays | None,
+    settings: AnalyzeSettings,
+    *,
+    limit: float,
+    focus: Focus,
+    suspects: Sequence[Suspect] = (),
 ) -> Iterator[FigureSpec]:
     """All figures that the runs allow, in the order of the report.
 
@@ -59,6 +69,7 @@ def figure_specs(
         settings: Which cells and classes were asked for.
         limit: Of the diverging scale.
         focus: Which cells, classes and conditions to look at, where none were asked for.
+        suspects: Test images that look mislabelled.
 
     Raises:
         ConfigError: A class that is asked for does not exist.
@@ -68,6 +79,7 @@ def figure_specs(
     yield from _baseline(results, focus)
     if arrays is not None:
         yield from _mistaken(results, arrays, settings.mistaken, focus)
+        yield from _suspects(results, arrays, suspects)
     yield from _levels(results, limit, focus)
     yield from _side_by_side(results, limit, focus)
     if arrays is not None and results.curves:
@@ -226,6 +238,21 @@ def _mistaken(results: Results, arrays: ImageArrays, chosen: MistakenSettings, f
             f"{names[predicted]} under each.",
             lambda: images.plot_mistaken(arrays.test_images[picked], confidence[picked], title),
         )
+
+
+def _suspects(results: Results, arrays: ImageArrays, suspects: Sequence[Suspect]) -> Iterator[FigureSpec]:
+    if not suspects:
+        return
+    names, shown = results.study.class_names, suspects[:_MOST_SUSPECTS]
+    captions = [f"{shorten(names[each.label], 12)}: {shorten(names[each.predicted], 12)}?" for each in shown]
+    yield FigureSpec(
+        "suspects",
+        "Test images that look mislabelled",
+        f"The first {len(shown)} of {len(suspects)} test images that every network of the baseline is sure to be of "
+        "one other class, those least like their label first. Under each its label, and what it is taken for. Some are "
+        "hard and labelled right: look before you change one.",
+        lambda: images.plot_captioned(arrays.test_images[[each.index for each in shown]], captions),
+    )
 
 
 def _levels(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec]:

@@ -116,6 +116,7 @@ class Section:
         glance: The study in a few lines.
         advice: What to do.
         findings: Sentences, the most important first.
+        seen: What an inspection saw in the data set; empty where there was none.
         caveats: Sentences.
         claims: The claims about its data set, if there are any.
         verdicts: On each of these claims.
@@ -126,6 +127,7 @@ class Section:
     glance: list[Line]
     advice: list[Advice]
     findings: list[str]
+    seen: list[Line]
     caveats: list[str]
     claims: ClaimSet | None
     verdicts: list[Verdict]

@@ -12,6 +12,8 @@ from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.results import Curve, Direction, RelativeMatrix, Results
 from class_sensitivity.analysis.seeds import seeds_to_tell
 from class_sensitivity.analysis.statistics import sign_flip_p
+from class_sensitivity.analysis.suspects import Suspect
+from class_sensitivity.data.inspection import Inspection
 from class_sensitivity.runs.condition import Condition
 
 #: Column -> value.
@@ -256,6 +258,23 @@ def parts_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def suspects_table(results: Results, suspects: Sequence[Suspect], inspection: Inspection | None) -> pd.DataFrame:
+    """One row per test image that looks mislabelled, those least like their label first."""
+    names, files = results.study.class_names, inspection.test_files if inspection else ()
+    rows = [
+        {
+            "image": each.index,
+            "file": files[each.index] if files else "",
+            "label": names[each.label],
+            "predicted": names[each.predicted],
+            "confidence": each.confidence,
+            "self_confidence": each.self_confidence,
+        }
+        for each in suspects
+    ]
+    return pd.DataFrame(rows)
+
+
 #: File name -> the function that makes the table.
 TABLES = {
     "counts": counts_table,
@@ -269,12 +288,18 @@ TABLES = {
 }
 
 
-def write_tables(all_results: Sequence[Results], all_verdicts: Sequence[Sequence[Verdict]], folder: Path) -> list[str]:
+def write_tables(
+    all_results: Sequence[Results],
+    all_verdicts: Sequence[Sequence[Verdict]],
+    all_suspects: Sequence[pd.DataFrame],
+    folder: Path,
+) -> list[str]:
     """Writes every table as CSV and Parquet, all studies in one with a column `recipe`, and the arrays.
 
     Args:
         all_results: One a study.
         all_verdicts: The claims' verdicts of each study.
+        all_suspects: The suspects of each study, as `suspects_table`.
         folder: Where to; must exist.
 
     Returns:
@@ -284,6 +309,7 @@ def write_tables(all_results: Sequence[Results], all_verdicts: Sequence[Sequence
     makers = {name: [make(results) for results in all_results] for name, make in TABLES.items()}
     makers["claims"] = [claims_table(verdicts) for verdicts in all_verdicts]
     makers["claim_parts"] = [parts_table(verdicts) for verdicts in all_verdicts]
+    makers["suspects"] = list(all_suspects)
     for name, frames in makers.items():
         tagged = []
         for results, frame in zip(all_results, frames, strict=True):

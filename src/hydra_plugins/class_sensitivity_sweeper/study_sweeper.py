@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from class_sensitivity.sweep import Job, SweepProgress
 
 _POLL_S = 1.0
+#: Damaged runs that are named before the others are only counted.
+_NAMED = 3
 #: How long killed processes may take to disappear.
 _KILLED_S = 5.0
 #: How long a network file system may take to show what another machine wrote.
@@ -99,15 +101,23 @@ class StudySweeper(Sweeper):
         if self.config.status:
             print_status([job.run for job in jobs])
             return []
+        if self.config.inspect:
+            from class_sensitivity.report.inspection import inspect
+
+            for run in {job.run.identity.data.digest: job.run for job in jobs}.values():
+                inspect(run)
+            return []
         status = {job: read_status(job.directory) for job in jobs}
         for job in jobs:
             if status[job].state == State.COMPLETE:
                 clean_up(job.directory)
         missing = [job for job in jobs if job.rerun or status[job].state != State.COMPLETE]
         print(f"{len(jobs)} runs: {len(jobs) - len(missing)} complete, running {len(missing)}", flush=True)
-        for job in missing:
-            if status[job].state == State.DAMAGED:
-                print(f"Damaged, so done again: {status[job].detail}", flush=True)
+        damaged = [status[job].detail for job in missing if status[job].state == State.DAMAGED]
+        for detail in damaged[:_NAMED]:
+            print(f"Done again: {detail}", flush=True)
+        if len(damaged) > _NAMED:
+            print(f"Done again for the like reasons: {len(damaged) - _NAMED} more; status=true lists them", flush=True)
         if not missing:
             return []
 
