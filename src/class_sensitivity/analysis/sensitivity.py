@@ -141,7 +141,7 @@ def dose_response(
         alpha: 1 - coverage of intervals, and the false discovery rate of knees.
         resamples: Bootstrap draws.
     """
-    conditions = _levels_with_common_seeds(study, study.series(kind))
+    conditions = study.paired_series(kind)
     if len(conditions) < 2:
         return None
     seeds = study.common_seeds(*conditions)
@@ -221,22 +221,6 @@ def _by_class(values: Floats, study: Study) -> Floats:
     """(S, n, K) each image's (S, n) value in the column of its own class, 0 in the others."""
     own = study.labels[:, np.newaxis] == np.arange(study.num_classes)
     return np.asarray(values[:, :, np.newaxis] * own)
-
-
-def _levels_with_common_seeds(study: Study, series: list[Condition]) -> list[Condition]:
-    """The baseline and the levels that share seeds with it and with each other, two if any do.
-
-    A curve rests on seeds that are complete at every level. A level with too few of them is left out,
-    fewest seeds first, rather than taking the seeds away from all the others.
-    """
-    if not series:
-        return []
-    shared = {condition: len(study.common_seeds(BASELINE, condition)) for condition in series[1:]}
-    enough = max(1, min(2, max(shared.values())))
-    kept = [condition for condition in series[1:] if shared[condition] >= enough]
-    while kept and len(study.common_seeds(BASELINE, *kept)) < enough:
-        kept.remove(min(reversed(kept), key=lambda condition: shared[condition]))
-    return [series[0], *kept]
 
 
 def _direction(study: Study, condition: Condition, alpha: float) -> Direction:

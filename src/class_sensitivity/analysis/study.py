@@ -287,6 +287,22 @@ class Study:
         levels = sorted(condition for condition in self.conditions if condition.series == name)
         return [BASELINE, *levels] if levels and self.has(BASELINE) else []
 
+    def paired_series(self, name: str) -> list[Condition]:
+        """As much of a series as shares seeds: the baseline and the levels that a curve rests on.
+
+        A curve rests on seeds that are complete at every level, two of them if any level has two. A level with too few
+        is left out, fewest seeds first, rather than taking the seeds away from all the others.
+        """
+        series = self.series(name)
+        if not series:
+            return []
+        shared = {condition: len(self.common_seeds(BASELINE, condition)) for condition in series[1:]}
+        enough = max(1, min(2, max(shared.values())))
+        kept = [condition for condition in series[1:] if shared[condition] >= enough]
+        while kept and len(self.common_seeds(BASELINE, *kept)) < enough:
+            kept.remove(min(reversed(kept), key=lambda condition: shared[condition]))
+        return [series[0], *kept]
+
     @property
     def noise_series(self) -> list[str]:
         """The names of the series of noise, that of the default kind first."""
