@@ -55,7 +55,7 @@ KNOWN_TO = {
     "pytorch_lightning": ("data.datamodule", "training"),
     "torchmetrics": ("training.metrics",),
     "torchvision": ("data.sources", "models.torchvision"),
-    "sklearn": ("data.sources",),
+    "sklearn": ("data.sources", "data.lookalikes"),
     "scipy": ("analysis",),
     "pandas": ("analysis", "report"),
     "xarray": ("analysis",),
