@@ -131,8 +131,8 @@ def people_confusion(path: str | Path, labels: NDArray[np.integer], num_classes:
     # Rows in another order agree with the labels by chance; few images are given the benefit of the doubt.
     if agreed <= min(chance + _SURE * np.sqrt(chance * (1 - chance) / len(true)), (1 + chance) / 2):
         raise DataError(
-            f"{path} agrees with the labels of the test images on {agreed:.1%}, hardly more than by chance "
-            f"({chance:.1%}): its rows must be in the order of the test images, its columns in that of the classes."
+            f"{path} agrees with the labels of the test images on {agreed:.1%}, where chance alone gives "
+            f"{chance:.1%}: its rows must be in the order of the test images, its columns in that of the classes."
         )
     sums = np.zeros((num_classes, num_classes))
     np.add.at(sums, true, shares)
