@@ -147,7 +147,8 @@ def _pair_values(preds: Preds, labels: Labels, upper: tuple[NDArray[np.int64], .
     """(S, n, pairs) 1 for i -> j, -1 for j -> i."""
     forth = [(labels == i) & (preds == j) for i, j in zip(*upper, strict=True)]
     back = [(labels == j) & (preds == i) for i, j in zip(*upper, strict=True)]
-    return np.subtract(np.stack(forth, axis=-1), np.stack(back, axis=-1), dtype=np.float32)
+    values: NDArray[np.float32] = np.subtract(np.stack(forth, axis=-1), np.stack(back, axis=-1), dtype=np.float32)
+    return values
 
 
 #: Levels of a made-up curve.
@@ -199,7 +200,7 @@ def made_up(
     per_class: int,
     *,
     lost_to: NDArray[np.int64] | None = None,
-    mood: float = 0.01,
+    mood: NDArray[np.float64] | float = 0.01,
 ) -> tuple[list[Preds], Labels]:
     """Predictions under each of some conditions: right or another class, by a probit model with crossed effects.
 
@@ -212,18 +213,21 @@ def made_up(
         levels: (K,) recalls of each condition.
         per_class: Test images of each class.
         lost_to: (K,) the class that images which the first condition would get right are lost to; -1 for any.
-        mood: Share of seed and class.
+        mood: Share of seed and class; one for all, or (K,).
     """
     classes = len(levels[0])
     labels = np.repeat(np.arange(classes), per_class).astype(np.int16)
     image = rng.normal(size=len(labels)) * np.sqrt(0.45)
-    good = (rng.normal(size=(seeds, classes)) * np.sqrt(mood))[:, labels]
+    moods = np.broadcast_to(mood, classes)
+    good = (rng.normal(size=(seeds, classes)) * np.sqrt(moods))[:, labels]
     taste = rng.normal(size=(seeds, len(labels))) * np.sqrt(0.2)
     target = np.full(classes, -1) if lost_to is None else lost_to
 
     def preds(recall: NDArray[np.float64]) -> Preds:
-        good_here = (rng.normal(size=(seeds, classes)) * np.sqrt(mood))[:, labels]
-        latent = image + good + taste + good_here + rng.normal(size=(seeds, len(labels))) * np.sqrt(0.35 - 2 * mood)
+        good_here = (rng.normal(size=(seeds, classes)) * np.sqrt(moods))[:, labels]
+        latent = (
+            image + good + taste + good_here + rng.normal(size=(seeds, len(labels))) * np.sqrt(0.35 - 2 * moods)[labels]
+        )
         other = (labels + rng.integers(1, classes, size=latent.shape)) % classes
         lost = (latent < ndtri(levels[0])[labels]) & (target[labels] >= 0)
         return np.where(latent < ndtri(recall)[labels], labels, np.where(lost, target[labels], other)).astype(np.int16)
@@ -267,6 +271,24 @@ def near_certain(_: Population | None, rng: np.random.Generator, seeds: int) -> 
         "the same by value ± 1.96 errors": float((np.abs(plain.value - recalls) <= half).mean()),
         "width, points": float(100 * (recall.high - recall.low).mean()),
     }
+
+
+def uneven(_: Population | None, rng: np.random.Generator, seeds: int) -> Outcome:
+    """Recalls of classes of which half vary a hundred times as much by the seed as the others: no family, in truth."""
+    moods = np.repeat([0.1, 0.001], 5)
+    (preds, _other), labels = made_up(rng, seeds, [RECALLS, RECALLS], 1000, mood=moods)
+    study = study_of(preds, preds, labels)
+
+    def measure() -> Outcome:
+        recall = class_contrasts(study, {BASELINE: 1.0})
+        covered = (recall.low <= RECALLS) & (recall.high >= RECALLS)
+        return {
+            "recall covered, classes that vary much": float(covered[:5].mean()),
+            "recall covered, classes that vary little": float(covered[5:].mean()),
+            "width, points": float(100 * (recall.high - recall.low).mean()),
+        }
+
+    return both_ways(measure)
 
 
 def known_cells(_: Population | None, rng: np.random.Generator, seeds: int) -> Outcome:
@@ -436,7 +458,7 @@ def main() -> None:
 
 
 REAL = (no_effect, one_condition, flat_curves)
-MADE_UP = (known_falls, near_certain, known_cells, curves, alike, advised_seeds, symmetric)
+MADE_UP = (known_falls, near_certain, uneven, known_cells, curves, alike, advised_seeds, symmetric)
 
 
 def _print(measure: Callable[..., Outcome], people: Population | None, studies: int) -> None:
