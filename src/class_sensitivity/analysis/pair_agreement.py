@@ -111,14 +111,14 @@ def pair_agreement(
     seeds = shared_seeds(study, [BASELINE])
     there = np.flatnonzero((study.class_sizes > 0) & ~np.isnan(other).all(axis=1))
     first, second = (there[index] for index in np.triu_indices(len(there), 1))
-    theirs = other[first, second]
+    theirs = _without_last_digits(other[first, second])
     if np.isnan(theirs).any():
         raise ValueError("the other map must be known for all pairs of the classes that it knows: some are NaN")
     unknown = float("nan")
     if len(there) < FEWEST_CLASSES:
         return RankCorrelation(unknown, unknown, unknown, unknown, len(theirs))
     ours = _both_ways(study.counts_of(BASELINE, seeds).mean(axis=0) / np.maximum(1, study.class_sizes)[:, np.newaxis])
-    mine = ours[first, second]
+    mine = _without_last_digits(ours[first, second])
     rho, _ = statistics.rank_correlation(mine, theirs)
     if np.isnan(rho):
         return RankCorrelation(unknown, unknown, unknown, unknown, len(theirs))
@@ -131,8 +131,15 @@ def pair_agreement(
         ]
         with_other, with_mine = (np.concatenate(part) for part in zip(*parts, strict=True))
         low, high = _interval(rho, with_other, float(with_mine.mean()), alpha)
-    p = mantel_p(ours[np.ix_(there, there)], other[np.ix_(there, there)], np.random.default_rng([seed, *b"orders"]))
-    return RankCorrelation(rho, low, high, p, len(theirs))
+    return RankCorrelation(
+        rho, low, high, mantel_p(mine, theirs, np.random.default_rng([seed, *b"orders"])), len(theirs)
+    )
+
+
+def _without_last_digits(values: Floats) -> Floats:
+    """Values to 12 digits: equal shares may differ in the last one, and must have equal ranks."""
+    largest = np.abs(values).max(initial=0)
+    return np.round(values / largest, 12) if largest > 0 else values
 
 
 def _interval(rho: float, drawn: Floats, with_estimate: float, alpha: float) -> tuple[float, float]:
@@ -178,16 +185,15 @@ def mantel_p(one: Floats, other: Floats, rng: np.random.Generator) -> float:
     Exact up to six classes, where all orders are tried; of more, 9,999 random ones and the true one.
 
     Args:
-        one: (K, K) symmetric; the diagonal does not matter.
-        other: (K, K) symmetric.
+        one: (P,) a value for each pair i < j of K classes, row by row (`np.triu_indices`).
+        other: (P,) the same of the other map.
         rng: Draws the orders.
     """
-    size = len(one)
+    size = round((1 + np.sqrt(1 + 8 * len(one))) / 2)
     first, second = np.triu_indices(size, 1)
     ranks = np.zeros((size, size))
-    ranks[first, second] = ranks[second, first] = stats.rankdata(one[first, second])
-    theirs = stats.rankdata(other[first, second])
-    theirs -= theirs.mean()  # then the sum of products goes with the correlation
+    ranks[first, second] = ranks[second, first] = stats.rankdata(one)
+    theirs = stats.rankdata(other) - (len(other) + 1) / 2  # then the sum of products goes with the correlation
     observed = abs(float(ranks[first, second] @ theirs))
     reached = total = 0
     for orders in _orders(size, rng):
