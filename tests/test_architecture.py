@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from support.commands import ROOT, SMALL
-from support.pictures import write_pictures
+from support.sources import what_it_needs
 
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.runs.directory import read_record
@@ -56,13 +56,14 @@ KNOWN_TO = {
     "torchmetrics": ("training.metrics",),
     "torchvision": ("data.sources", "models.torchvision"),
     "sklearn": ("data.sources", "data.lookalikes"),
-    "scipy": ("analysis",),
+    "scipy": ("analysis", "data.health"),
     "pandas": ("analysis", "report"),
     "xarray": ("analysis",),
     "matplotlib": ("figures", "report"),
     "jinja2": ("report",),
     "rich": ("sweep", "training.progress", "report", "data.importing"),
-    "PIL": ("data.importing",),
+    "PIL": ("data.importing", "data.health"),
+    "cleanvision": ("data.health",),
 }
 
 
@@ -270,16 +271,15 @@ def train_once(run: Run) -> None:
 
 
 def needs_data(name: str) -> object:
-    return pytest.param(name, marks=pytest.mark.cifar10 if name.startswith("cifar") else ())
+    return pytest.param(name, marks=pytest.mark.cifar10 if name == "cifar10" else ())
 
 
 @pytest.mark.parametrize("name", [needs_data(name) for name in names_in("data")])
-def test_every_data_set_can_be_trained_on(make_run, request, tmp_path, name):
-    words = ["reduction.frac=0.5"]
-    if name.startswith("cifar"):
+def test_every_data_set_can_be_trained_on(make_run, request, tmp_path, monkeypatch, name):
+    if name == "cifar10":
         words = ["reduction.frac=0.99", f"data.dir={request.getfixturevalue('cifar10_dir')}", "data.download=false"]
-    if name == "image_folder":
-        words = [f"data.dir={write_pictures(tmp_path / 'pictures')}", f"data.cache_dir={tmp_path / 'cache'}"]
+    else:
+        words = what_it_needs(name, tmp_path, monkeypatch)
     train_once(make_run(f"data={name}", "training.epochs=1", "training.test_every_epoch=false", *words))
 
 

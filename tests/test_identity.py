@@ -28,6 +28,7 @@ WITHOUT_EFFECT = {
     "status",
     "data.dir",
     "data.download",
+    "data.source",
     "data.options",
     "training.threads",
     "training.accelerator",

@@ -5,17 +5,19 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 from support.commands import ROOT
 from support.sources import write_images, write_source
 
 from class_sensitivity.data import sources
-from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.arrays import ArraysError, ImageArrays
 from class_sensitivity.data.sources import data_digest, known_sources, load_arrays
 from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.settings import DataSettings
@@ -57,12 +59,26 @@ def test_an_unknown_data_set_is_refused_and_the_known_ones_are_named():
     assert {"cifar10", "digits"} <= set(known_sources())
 
 
+def test_an_unknown_source_is_refused_and_the_known_ones_are_named():
+    asked = replace(data("pets"), source="folder")
+    for ask in (load_arrays, data_digest):
+        with pytest.raises(ConfigError, match=r"^data\.source=folder is not known.*cifar10.*digits"):
+            ask(asked)
+
+
+def test_a_data_set_may_have_another_name_than_what_reads_it():
+    named = replace(data("pets"), source="digits")
+    np.testing.assert_array_equal(load_arrays(named).train_images, load_arrays(data("digits")).train_images)
+    assert data_digest(named) == data_digest(data("digits"))
+
+
 def test_the_runs_of_a_sweep_share_the_arrays_of_their_data_set():
     assert load_arrays(data("digits")) is load_arrays(data("digits"))
 
 
 def test_a_folder_of_cifar10_with_a_file_missing_is_named(tmp_path):
     (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "test_batch").touch()
     with pytest.raises(DataError, match=r"data_batch_1 is missing.*data\.dir"):
         load_arrays(data("cifar10", tmp_path))
 
@@ -74,25 +90,90 @@ FITTING = {
     "test_labels": np.array([0, 1]),
     "class_names": ("ant", "bee"),
 }
+LABELS = FITTING["train_labels"]
+PIXELS = np.linspace(0, 1, 4 * 8 * 8).reshape(4, 8, 8, 1)
+
+#: What does not fit -> what the sentence says.
+MISFITS = [
+    # Images. A change that makes the array right is named where there is one.
+    ({"train_images": PIXELS.astype(np.float32)}, "got float32 from 0 to 1: use (train_images * 255).round()"),
+    ({"train_images": PIXELS * 255}, "got float64 from 0 to 255: use train_images.round()"),
+    ({"test_images": PIXELS - 0.5}, "got float64 from -0.5 to 0.5: undo what was done"),
+    ({"test_images": PIXELS * np.nan}, "test_images must be uint8 from 0 to 255, got float64 from nan to nan"),
+    ({"train_images": (PIXELS * 255).astype(np.int64)}, "got int64 from 0 to 255: use train_images.round()"),
+    ({"train_images": PIXELS > 0.5}, "use train_images.astype('uint8') * 255"),
+    ({"train_images": np.zeros((4, 8, 8), np.uint8)}, "(4, 8, 8): use train_images[..., None]"),
+    ({"train_images": np.zeros((4, 64), np.uint8)}, "(4, 64): use train_images.reshape(-1, H, W, C)"),
+    ({"train_images": np.zeros((4, 3, 8, 8), np.uint8)}, "use numpy.moveaxis(train_images, 1, -1)"),
+    ({"train_images": [[[[0]]]]}, "train_images must be a NumPy array, got list"),
+    ({"test_images": np.zeros((0, 8, 8, 1), np.uint8), "test_labels": LABELS[:0]}, "test_images holds no images"),
+    ({"test_images": np.zeros((2, 0, 8, 1), np.uint8)}, "test_images holds images of 0 x 8 x 1"),
+    ({"test_images": np.zeros((2, 9, 8, 1), np.uint8)}, "train_images are of 8 x 8 x 1 and test_images of 9 x 8 x 1"),
+    # Labels.
+    ({"train_labels": LABELS.astype(np.int32)}, "int64, got int32: use train_labels.astype('int64')"),
+    ({"train_labels": LABELS.astype(float)}, "int64, got float64: use train_labels.astype('int64')"),
+    ({"train_labels": np.eye(2, dtype=np.int64)[LABELS]}, "got (4, 2): use train_labels.argmax(axis=1)"),
+    ({"train_labels": LABELS[:, None]}, "got (4, 1): use train_labels.ravel()"),
+    ({"train_labels": LABELS[:3]}, "one number for each of 4 images, got (3,)"),
+    ({"train_labels": np.array(["ant", "bee", "bee", "ant"])}, "numbers of classes, got <U3: use numpy.unique"),
+    ({"train_labels": LABELS.tolist()}, "train_labels must be a NumPy array, got list"),
+    ({"train_labels": np.array([0, 1, 2, 0])}, "train_labels must hold numbers from 0 to 1"),
+    ({"test_labels": np.array([0, -1])}, "the positions in class_names, and holds -1"),
+    # Names.
+    ({"class_names": "ab"}, "class_names must be a list of text, got str"),
+    ({"class_names": [3, 5]}, "class_names must be text, got 3: put quotes"),
+    ({"class_names": ["ant", "  "]}, "class_names holds a name that is empty"),
+    ({"class_names": ["ant", "bee", "ant"]}, "class_names holds 'ant' 2 times"),
+    ({"class_names": ["ant"], "train_labels": LABELS * 0, "test_labels": LABELS[:2] * 0}, "2 classes at least, got 1"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), MISFITS, ids=[words for _, words in MISFITS])
+def test_arrays_that_do_not_fit_together_are_refused(change, words):
+    with pytest.raises(ArraysError) as error:
+        ImageArrays(**(FITTING | change))
+    assert words in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"train_images": np.zeros((4, 8, 8, 1), np.float32)}, "uint8"),
-        ({"train_images": np.zeros((4, 8, 8), np.uint8)}, "uint8"),
-        ({"train_labels": np.zeros(4, np.int32)}, "int64"),
-        ({"train_labels": np.zeros(3, np.int64)}, "int64"),
-        ({"train_labels": np.array([0, 1, 2, 0])}, "from 0 to 1"),
-        ({"test_labels": np.array([0, -1])}, "from 0 to 1"),
-        ({"test_images": np.zeros((0, 8, 8, 1), np.uint8), "test_labels": np.zeros(0, np.int64)}, "from 0 to 1"),
-        ({"test_images": np.zeros((2, 9, 8, 1), np.uint8)}, "differ in size"),
-    ],
+    "change",
+    [change for change, words in MISFITS if ": use " in words and "round" not in words and "H, W" not in words],
 )
-def test_arrays_that_do_not_fit_together_are_refused(change, message):
-    ImageArrays(**FITTING)
-    with pytest.raises(ValueError, match=message):
+def test_what_the_sentence_says_makes_the_array_right(change):
+    # Only one array of these is wrong, and a user may type what stands behind the colon.
+    with pytest.raises(ArraysError) as error:
         ImageArrays(**(FITTING | change))
+    ((name, value),) = change.items()
+    said = str(error.value).partition(": use ")[2]
+    if "numpy.unique" in said:
+        made = np.unique(value, return_inverse=True)[1]
+    else:
+        made = eval(said, {name: value, "numpy": np})
+    images = {name: made} if name.endswith("labels") else {"train_images": made, "test_images": made[:2]}
+    assert ImageArrays(**(FITTING | images)).num_classes == 2
+
+
+@pytest.mark.parametrize("names", [["ant", "bee"], np.array(["ant", "bee"]), ("ant", np.str_("bee"))])
+def test_class_names_become_a_tuple_of_text(names):
+    arrays = ImageArrays(**(FITTING | {"class_names": names}))
+    assert arrays.class_names == ("ant", "bee")
+    assert {type(name) for name in arrays.class_names} == {str}
+    assert arrays.digest == ImageArrays(**FITTING).digest
+
+
+def test_arrays_that_pytorch_cannot_take_are_copied_and_others_are_not():
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+    frozen = images.copy()
+    frozen.flags.writeable = False
+    for odd in (frozen, images[::-1], np.asfortranarray(images)):
+        made = ImageArrays(**(FITTING | {"train_images": odd})).train_images
+        np.testing.assert_array_equal(torch.from_numpy(made), odd)
+    assert ImageArrays(**(FITTING | {"train_images": images})).train_images is images
+
+
+def test_a_class_may_have_no_test_image():
+    assert ImageArrays(**(FITTING | {"test_labels": np.array([1, 1])})).num_classes == 2
 
 
 @pytest.mark.cifar10
@@ -190,6 +271,25 @@ def test_an_option_of_a_data_set_reaches_it_and_its_digest(mine, tmp_path):
     assert data_digest(plain) == data_digest(data("mine", folder, shift=0))
 
 
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (
+            "ImageArrays(stored / 255, labels, stored, labels, ('even', 'odd'))",
+            "mine cannot be used: train_images must",
+        ),
+        ("{'train_images': stored}", "mine cannot be used: its source gives dict, no ImageArrays"),
+    ],
+)
+def test_what_a_source_gives_that_is_no_data_set_is_refused_in_one_sentence(mine, tmp_path, returned, words):
+    source = tmp_path / "sources" / "mine.py"
+    lines = source.read_text().splitlines()
+    source.write_text("\n".join([*lines[:-1], f"    return {returned}"]))
+    with pytest.raises(DataError) as error:
+        load_arrays(data("mine", write_images(tmp_path / "a")))
+    assert words in str(error.value)
+
+
 def test_an_unknown_option_is_refused_in_one_sentence(mine, tmp_path):
     folder = write_images(tmp_path / "a")
     for ask in (load_arrays, data_digest):
@@ -222,6 +322,7 @@ def test_the_content_of_a_data_set_decides_which_run_it_is(command, tmp_path):
         "download": False,
         "flip": False,
         "crop_padding": 0,
+        "source": None,
         "options": {"shift": 0},
     }
     # Of three folders under one name two have the same content, and another setting is another content.

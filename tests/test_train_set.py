@@ -19,7 +19,7 @@ from support.labels import (
     touched_examples,
 )
 
-from class_sensitivity.errors import ConfigError
+from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.seeding import STREAMS, generator
 from class_sensitivity.stress import Noise, Reduction, Stress, keep_after_reduction, selection_order, stressed_train_set
 from class_sensitivity.stress.noise import Pair
@@ -199,6 +199,9 @@ def test_matched_steps_visit_as_many_examples_as_without_reduction(data, frac, h
     assert stressed(data, **chosen).visits == len(stressed(data, **chosen).indices)
     whole = stressed(data, seed=seed, validation_frac=held_out)
     assert stressed(data, match_steps=True, **chosen).visits == whole.visits == len(whole.indices)
+    masked = stressed(data, match_steps="masked", **chosen)
+    assert (masked.visits, masked.paced_by) == (len(masked.indices), whole.visits)
+    np.testing.assert_array_equal(masked.pool, whole.indices)
 
 
 # Validation
@@ -240,6 +243,27 @@ def test_settings_that_do_not_fit_the_data_set_are_named(chosen, words):
     with pytest.raises(ConfigError) as error:
         stressed((labels, 3), **chosen)
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ("labels", "chosen", "words"),
+    [
+        # Whatever the settings are: no setting makes examples.
+        ([0, 0, 2, 2], {}, "The data set has no training example of class class 1"),
+        ([0, 0, 2, 2], {"reduction_frac": 0.5}, "The data set has no training example of class class 1"),
+        ([0, 0, 2, 2], {"validation_frac": 0.5}, "The data set has no training example of class class 1"),
+        ([], {}, "The data set has no training example of any class"),
+    ],
+)
+def test_a_class_without_training_examples_is_blamed_on_the_data(labels, chosen, words):
+    with pytest.raises(DataError, match=words):
+        stressed((np.array(labels, np.int64), 3), **chosen)
+
+
+def test_what_is_held_out_is_blamed_before_reduction_is():
+    labels = np.repeat(np.arange(3), SIZES)
+    with pytest.raises(ConfigError, match=r"^training\.validation_frac=0\.999 is too high"):
+        stressed((labels, 3), validation_frac=0.999, reduction_frac=0.1)
 
 
 def test_a_class_that_does_not_exist_makes_no_training_set():

@@ -5,6 +5,7 @@ a command line, and nothing behind it sees anything else.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -55,11 +56,12 @@ class DataSettings:
     """A data set.
 
     Attributes:
-        name: Of a file in `data/sources/`.
+        name: What it is called in paths and reports; of a file in `data/sources/` where there is no `source`.
         dir: Where its files are, if it needs any.
         download: Whether it may be fetched when absent.
         flip: Mirror half of the training images.
         crop_padding: Pixels of reflection padding to crop from.
+        source: The file in `data/sources/` that reads data sets of many names: `image_folder`, `npz`, `module`.
         options: The settings that this data set alone has.
     """
 
@@ -68,10 +70,13 @@ class DataSettings:
     download: bool
     flip: bool
     crop_padding: int
+    source: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises a ConfigError for a setting that is out of bounds."""
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name) is not None
+        require(plain, "data.name", self.name, "a name of letters, digits, -, _ and ., such as pets, of 100 at most")
         _within("data.crop_padding", self.crop_padding, 0, math.inf, "a number of pixels of 0 or more")
 
 

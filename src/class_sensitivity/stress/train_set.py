@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from class_sensitivity.errors import ConfigError
+from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.seeding import generator
 from class_sensitivity.stress.audit import NoiseAudit, audit
 from class_sensitivity.stress.noise import Examples, Noise, touched_positions
@@ -43,7 +43,10 @@ class TrainSet:
         labels: (n,) int64 labels as given to the model.
         touched: (n,) bool, selected by the noise.
         audit: The realised noise.
-        visits: Examples visited in an epoch, repeats counted: n, or what n was before reduction if steps are matched.
+        pool: (p,) int64 positions in the data set that n of them were kept of, sorted. The order of an epoch is drawn
+            over the pool, so that the kept examples follow one another as they would without reduction.
+        visits: Examples visited in an epoch, repeats counted: n, or p if more passes match the number of steps.
+        paced_by: The number of examples that sets the number of steps: n, or p if steps are matched.
         held_out: (v,) int64 positions that were held out for validation before any stress, sorted.
     """
 
@@ -51,7 +54,9 @@ class TrainSet:
     labels: NDArray[np.int64]
     touched: NDArray[np.bool_]
     audit: NoiseAudit
+    pool: NDArray[np.int64]
     visits: int
+    paced_by: int
     held_out: NDArray[np.int64]
 
 
@@ -74,6 +79,7 @@ def stressed_train_set(
 
     Raises:
         ConfigError: A named class does not exist, or no example of some class would be left.
+        DataError: The data set has no training example of some class.
 
     Examples:
         >>> seeds = {"validation": 1, "selection": 1, "labels": 1}
@@ -88,7 +94,7 @@ def stressed_train_set(
     rng = generator(seeds["selection"], "selection")
     order = trainable[selection_order(labels[trainable], rng, stratified=stress.stratified)]
     kept = keep_after_reduction(order, stress.reduction.frac)
-    _refuse_empty(labels, kept, class_names, stress.reduction.frac, validation_frac)
+    _refuse_empty(labels, trainable, kept, class_names, stress, validation_frac)
     eligible = [class_names.index(name) for name in stress.noise.classes]
     touched = touched_positions(labels, kept, stress.noise.frac, eligible)
     given = labels.copy()
@@ -103,7 +109,9 @@ def stressed_train_set(
         labels=given[indices],
         touched=is_touched[indices],
         audit=audit(labels[indices], given[indices], is_touched[indices], len(class_names)),
-        visits=len(trainable) if stress.reduction.match_steps else len(indices),
+        pool=trainable,
+        visits=len(trainable) if stress.reduction.match_steps is True else len(indices),
+        paced_by=len(trainable) if stress.reduction.match_steps else len(indices),
         held_out=held_out,
     )
 
@@ -117,14 +125,23 @@ def _split(size: int, validation_frac: float, seed: int) -> tuple[NDArray[np.int
 
 def _refuse_empty(
     labels: NDArray[np.int64],
+    trainable: NDArray[np.int64],
     kept: NDArray[np.int64],
     class_names: tuple[str, ...],
-    reduction_frac: float,
+    stress: Stress,
     validation_frac: float,
 ) -> None:
-    left = np.bincount(labels[kept], minlength=len(class_names))
-    if left.all():
-        return
-    setting = f"reduction.frac={reduction_frac}" if reduction_frac else f"training.validation_frac={validation_frac}"
-    what = f"class {class_names[int(np.argmin(left))]}" if left.any() else "any class"
-    raise ConfigError(f"{setting} is too high: it leaves no training example of {what}; choose a smaller share.")
+    """Names what leaves some class without a training example: the data, what is held out, or reduction."""
+    steps = (
+        ("", labels),
+        (f"training.validation_frac={validation_frac}", labels[trainable]),
+        (f"reduction.frac={stress.reduction.frac}", labels[kept]),
+    )
+    for setting, left in steps:
+        counts = np.bincount(left, minlength=len(class_names))
+        if counts.all():
+            continue
+        what = f"class {class_names[int(np.argmin(counts))]}" if counts.any() else "any class"
+        if not setting:
+            raise DataError(f"The data set has no training example of {what}: add some, or leave that class out.")
+        raise ConfigError(f"{setting} is too high: it leaves no training example of {what}; choose a smaller share.")

@@ -1,8 +1,8 @@
 """Data sets: one file each, with a function `load(directory, download, **options) -> ImageArrays`.
 
-The file's name is the data set's name; `conf/data/<name>.yaml` holds its settings, and those that not every data
-set has become the keyword arguments `options`. A file may also have `digest(directory, **options) -> str`, if the
-content of its data set is known without reading it.
+The file's name is the data set's name, unless its settings give it another; `conf/data/<file>.yaml` holds its settings,
+and those that not every data set has become the keyword arguments `options`. A file may also have
+`digest(directory, **options) -> str | None`, if the content of its data set is known without reading it.
 """
 
 import inspect
@@ -11,26 +11,41 @@ import pkgutil
 from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.errors import ConfigError
+from class_sensitivity.data.arrays import ArraysError, ImageArrays
+from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.settings import DataSettings
+
+if TYPE_CHECKING:
+    from class_sensitivity.data.importing.report import ImportReport
+
+#: Sources that execute code which the settings name.
+_RUNS_CODE = ("module",)
 
 
 def known_sources() -> list[str]:
-    """The names of all data sets."""
+    """The names of all files that read data sets."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def load_arrays(settings: DataSettings) -> ImageArrays:
+def load_arrays(settings: DataSettings, *, run_code: bool = True) -> ImageArrays:
     """Loads a data set; the latest one is kept, because the runs of a sweep share it.
 
+    Args:
+        settings: Which data set, and where it is.
+        run_code: Whether a module that the settings name may be executed; not if they come from a run directory.
+
     Raises:
-        ConfigError: Its name or an option is not known.
-        DataError: It is missing, damaged or cannot be downloaded.
+        ConfigError: Its source or an option is not known.
+        DataError: It is missing, damaged or cannot be downloaded; what its source gives is no data set; or it is read
+            by a module that may not be executed.
     """
-    return _load(settings.name, settings.dir, settings.download, json.dumps(settings.options, sort_keys=True))
+    source = settings.source or settings.name
+    if source in _RUNS_CODE and not run_code:
+        raise DataError(f"{settings.name} is read by a module, which is not executed here.")
+    options = json.dumps(settings.options, sort_keys=True)
+    return _load(source, settings.name, settings.dir, settings.download, options)
 
 
 def data_digest(settings: DataSettings) -> str:
@@ -39,33 +54,52 @@ def data_digest(settings: DataSettings) -> str:
     A source that knows its content answers without reading it; any other data set is loaded.
 
     Raises:
-        ConfigError: Its name or an option is not known.
+        ConfigError: Its source or an option is not known.
         DataError: It has to be read and cannot be.
     """
-    source = _source(settings.name, settings.options)
-    known = getattr(source, "digest", None)
-    if known is not None:
-        return str(known(directory=settings.dir, **settings.options))
-    return load_arrays(settings).digest
+    source = _source(settings.source, settings.name, settings.options)
+    find = getattr(source, "digest", None)
+    known = None if find is None else find(directory=settings.dir, **settings.options)
+    return load_arrays(settings).digest if known is None else str(known)
+
+
+def import_report(settings: DataSettings) -> "ImportReport | None":
+    """What is known of the import of a data set of files; None for a source that imports none.
+
+    Raises:
+        ConfigError: Its source or an option is not known.
+    """
+    find = getattr(_source(settings.source, settings.name, settings.options), "import_report", None)
+    report: ImportReport | None = None if find is None else find(directory=settings.dir, **settings.options)
+    return report
 
 
 # One at a time: a large data set is not kept for the sake of a small one.
 @lru_cache(maxsize=1)
-def _load(name: str, directory: str | None, download: bool, options: str) -> ImageArrays:
+def _load(source: str, name: str, directory: str | None, download: bool, options: str) -> ImageArrays:
     chosen: dict[str, Any] = json.loads(options)
-    arrays: ImageArrays = _source(name, chosen).load(directory=directory, download=download, **chosen)
+    try:
+        arrays = _source(source, name, chosen).load(directory=directory, download=download, **chosen)
+    except ArraysError as error:
+        raise DataError(f"The data set {name} cannot be used: {error}.") from None
+    if not isinstance(arrays, ImageArrays):
+        raise DataError(
+            f"The data set {name} cannot be used: its source gives {type(arrays).__name__}, no ImageArrays."
+        )
     return arrays
 
 
-def _source(name: str, options: dict[str, Any]) -> ModuleType:
-    if name not in known_sources():
-        raise ConfigError(f"data.name={name} is not known: it must be one of {', '.join(known_sources())}.")
-    module = import_module(f"{__name__}.{name}")
+def _source(source: str | None, name: str, options: dict[str, Any]) -> ModuleType:
+    file = source or name
+    if file not in known_sources():
+        setting = f"data.name={name}" if source is None else f"data.source={source}"
+        raise ConfigError(f"{setting} is not known: it must be one of {', '.join(known_sources())}.")
+    module = import_module(f"{__name__}.{file}")
     parameters = inspect.signature(module.load).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return module  # it checks its options itself
     own = [option for option in parameters if option not in ("directory", "download")]
     if unknown := sorted(set(options) - set(own)):
         has = f"it must be one of {', '.join(own)}" if own else "it has none of its own"
-        raise ConfigError(f"data.{unknown[0]} is not a setting of {name}: {has}.")
+        raise ConfigError(f"data.{unknown[0]} is not a setting of {file}: {has}.")
     return module

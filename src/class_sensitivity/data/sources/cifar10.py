@@ -1,11 +1,18 @@
-"""CIFAR-10 through torchvision, with its checksums verified."""
+"""CIFAR-10 as torchvision knows it, with its checksums verified."""
 
+import pickle
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.errors import DataError
+from class_sensitivity.data.published import verified_files
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
 
 
 def load(directory: str | None = None, download: bool = True) -> ImageArrays:
@@ -19,54 +26,8 @@ def load(directory: str | None = None, download: bool = True) -> ImageArrays:
         DataError: It is absent and cannot be fetched, or a file of it is damaged.
     """
     from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_integrity
 
-    root = Path(directory or "data")
-    folder = root / CIFAR10.base_folder
-    try:
-        if not folder.is_dir():
-            _fetch(root, download)
-        meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
-        for name, checksum in [*CIFAR10.train_list, *CIFAR10.test_list, meta]:
-            path = folder / name
-            if not path.is_file():
-                raise DataError(f"{path} is missing; remove {folder} to have CIFAR-10 fetched again, or set data.dir.")
-            if not check_integrity(str(path), checksum):
-                raise DataError(
-                    f"{path} is damaged (its MD5 sum is not {checksum}); "
-                    f"remove {folder} to have CIFAR-10 fetched again, or set data.dir."
-                )
-        # Nothing was unpickled before every checksum was right.
-        train, test = CIFAR10(str(root), train=True), CIFAR10(str(root), train=False)
-    except OSError as error:
-        raise DataError(f"CIFAR-10 in {root} cannot be read ({error}); set data.dir to a readable folder.") from None
-    return ImageArrays(
-        train_images=np.ascontiguousarray(train.data),
-        train_labels=np.array(train.targets, np.int64),
-        test_images=np.ascontiguousarray(test.data),
-        test_labels=np.array(test.targets, np.int64),
-        class_names=tuple(train.classes),
-    )
-
-
-def _fetch(root: Path, download: bool) -> None:
-    from torchvision.datasets import CIFAR10
-
-    offline = (
-        "set data.dir (or CLASS_SENSITIVITY_DATA) to a folder that holds cifar-10-batches-py, "
-        "or use data=digits, which works offline"
-    )
-    if not download:
-        raise DataError(f"CIFAR-10 is not in {root} and data.download is false; {offline}.")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = f"CIFAR-10 cannot be stored in {root} ({error.strerror})"
-        raise DataError(f"{why}; set data.dir to a writable folder, or use data=digits.") from None
-    try:
-        CIFAR10(str(root), download=True)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"CIFAR-10 is not in {root} and cannot be downloaded ({error}); {offline}.") from None
+    return read_cifar(CIFAR10, "CIFAR-10", directory, download, labels="labels", names="label_names")
 
 
 def digest(directory: str | None = None) -> str:
@@ -75,3 +36,47 @@ def digest(directory: str | None = None) -> str:
     `load` refuses every file whose checksum differs, so that two folders that load hold the same data set.
     """
     return "c58f30108f718f92721af3b95e74349a"
+
+
+def read_cifar(
+    published: "type[CIFAR10]", title: str, directory: str | None, download: bool, *, labels: str, names: str
+) -> ImageArrays:
+    """Reads CIFAR-10 or CIFAR-100.
+
+    Args:
+        published: torchvision's class, which knows files and checksums.
+        title: What the data set is called.
+        directory: `data.dir`.
+        download: Whether it may be fetched when it is absent.
+        labels: The key of the labels in a file of images.
+        names: The key of their names in the file of names.
+
+    Raises:
+        DataError: It is absent and cannot be fetched, or a file of it is damaged.
+    """
+    root = Path(directory or "data")
+    meta = str(published.meta["filename"])
+    checksums = dict(map(tuple, [*published.train_list, *published.test_list, (meta, published.meta["md5"])]))
+    files = verified_files(
+        title,
+        root,
+        published.base_folder,
+        checksums,
+        download=download,
+        fetch=lambda: published(str(root), download=True),
+    )
+
+    # Unpickling runs whatever a file says; these are the files as published, to the byte.
+    def content(name: str) -> dict[str, Any]:
+        entries: dict[str, Any] = pickle.loads(files[name].read_bytes(), encoding="latin1")
+        return entries
+
+    def split(batches: Iterable[Sequence[str]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        images, classes = [], []
+        for name, _ in batches:
+            batch = content(name)
+            images.append(np.ascontiguousarray(batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)))
+            classes.append(np.array(batch[labels], np.int64))
+        return np.concatenate(images), np.concatenate(classes)
+
+    return ImageArrays(*split(published.train_list), *split(published.test_list), content(meta)[names])

@@ -1,0 +1,66 @@
+"""Fashion-MNIST as torchvision knows it, with its checksums verified."""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.published import verified_files
+
+#: The published files and their MD5 sums.
+CHECKSUMS = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+
+
+def load(directory: str | None = None, download: bool = True) -> ImageArrays:
+    """60,000 training and 10,000 test images of 28 x 28 x 1, in 10 classes.
+
+    Args:
+        directory: The folder that holds, or will hold, `FashionMNIST/raw` with the four published `.gz` files.
+        download: Whether they may be fetched when that folder is absent.
+
+    Raises:
+        DataError: It is absent and cannot be fetched, or a file of it is damaged.
+    """
+    from torchvision.datasets import FashionMNIST
+
+    root = Path(directory or "data")
+    files = verified_files(
+        "Fashion-MNIST",
+        root,
+        "FashionMNIST/raw",
+        CHECKSUMS,
+        download=download,
+        fetch=lambda: FashionMNIST(str(root), download=True),
+    )
+    train_images, train_labels, test_images, test_labels = map(_values, files.values())
+    return ImageArrays(
+        train_images=train_images[..., np.newaxis],
+        train_labels=train_labels.astype(np.int64),
+        test_images=test_images[..., np.newaxis],
+        test_labels=test_labels.astype(np.int64),
+        class_names=tuple(FashionMNIST.classes),
+    )
+
+
+def digest(directory: str | None = None) -> str:
+    """What tells this data set from others: a digest of the published checksums.
+
+    `load` refuses every file whose checksum differs.
+    """
+    return hashlib.sha256("".join(CHECKSUMS.values()).encode()).hexdigest()[:16]
+
+
+def _values(path: Path) -> NDArray[np.uint8]:
+    """The array in a file in the IDX format of MNIST: two zeros, type, rank, the shape in 32 bits each, the values."""
+    raw = gzip.decompress(path.read_bytes())
+    rank = raw[3]
+    shape = np.frombuffer(raw, ">u4", rank, offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
