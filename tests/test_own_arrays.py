@@ -298,4 +298,7 @@ def test_a_module_beside_the_command_is_trained_on_under_its_name(command, tmp_p
 
 def test_a_module_that_does_not_exist_on_the_command_line(forked):
     assert_one_sentence(forked("data=module", "data.module=my_pakage.my_data", *TINY), "data.module=my_pakage.my_data")
+    assert_one_sentence(
+        forked("data=module", "data.module=my_data:load", *TINY), "data.module=my_data:load is not allow"
+    )
     assert_one_sentence(forked("data=module", *TINY), "data.module has no value; give one with data.module=VALUE.")

@@ -76,7 +76,9 @@ class DataSettings:
     def check(self) -> None:
         """Raises a ConfigError for a setting that is out of bounds."""
         plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name) is not None
-        require(plain, "data.name", self.name, "a name of letters, digits, -, _ and ., such as pets, of 100 at most")
+        # A module's name is the data set's, unless that has one of its own.
+        setting = "data.module" if self.name == self.options.get("module") else "data.name"
+        require(plain, setting, self.name, "a name of letters, digits, -, _ and ., such as my.pets, of 100 at most")
         _within("data.crop_padding", self.crop_padding, 0, math.inf, "a number of pixels of 0 or more")
 
 
