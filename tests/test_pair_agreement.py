@@ -120,13 +120,8 @@ def test_classes_of_which_a_map_knows_nothing_are_left_out():
     kept = np.ix_([0, 1, 3, 4, 5], [0, 1, 3, 4, 5])
     assert found.pairs == 10
     assert found.rho == pytest.approx(spearman(separability(study).symmetric.value[kept], other[kept]))
-    assert found.p == pytest.approx(
-        mantel_p(
-            np.round(pairs_of(separability(study).symmetric.value[kept]), 9),
-            pairs_of(other[kept]),
-            np.random.default_rng(),
-        )
-    )
+    shares = np.round(pairs_of(separability(study).symmetric.value[kept]), 9)
+    assert found.p == mantel_p(shares, pairs_of(other[kept]), np.random.default_rng())
     # The same where a class has no test images.
     there = study.labels != 2
     runs = {(BASELINE, s): study.preds_of(BASELINE, [s])[0, there] for s in study.seeds}

@@ -125,11 +125,9 @@ def pair_agreement(
     low = high = unknown
     if len(seeds) > 1:
         rng = np.random.default_rng([seed, *b"agreement"])
-        parts = [
-            (_correlations(drawn, theirs), _correlations(drawn, mine))
-            for drawn in (draws[:, first, second] for draws in _draws(study, seeds, resamples, rng))
-        ]
-        with_other, with_mine = (np.concatenate(part) for part in zip(*parts, strict=True))
+        fixed = np.stack([theirs, mine])
+        drawn = [_correlations(draws[:, first, second], fixed) for draws in _draws(study, seeds, resamples, rng)]
+        with_other, with_mine = np.concatenate(drawn, axis=1)
         low, high = _interval(rho, with_other, float(with_mine.mean()), alpha)
     return RankCorrelation(
         rho, low, high, mantel_p(mine, theirs, np.random.default_rng([seed, *b"orders"])), len(theirs)
@@ -171,11 +169,11 @@ def _draws(study: Study, seeds: list[int], count: int, rng: np.random.Generator)
 
 
 def _correlations(draws: Floats, values: Floats) -> Floats:
-    """(B,) Spearman's correlation of each row of (B, P) draws with (P,) values that are not all the same."""
-    ranks, fixed = (stats.rankdata(each, axis=-1) - (len(values) + 1) / 2 for each in (draws, values))
-    spreads = np.sqrt((ranks**2).sum(axis=1) * (fixed**2).sum())
-    found = np.zeros(len(draws))  # a draw in which all pairs are the same has no order at all
-    np.divide(ranks @ fixed, spreads, out=found, where=spreads > 0)
+    """(M, B) Spearman's correlation of (M, P) values with each of (B, P) draws; no row of values is all the same."""
+    ranks, fixed = (stats.rankdata(each, axis=1) - (values.shape[1] + 1) / 2 for each in (draws, values))
+    spreads = np.sqrt((fixed**2).sum(axis=1, keepdims=True) * (ranks**2).sum(axis=1))
+    found = np.zeros(spreads.shape)  # a draw in which all pairs are the same has no order at all
+    np.divide(fixed @ ranks.T, spreads, out=found, where=spreads > 0)
     return found
 
 

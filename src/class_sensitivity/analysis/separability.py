@@ -116,8 +116,10 @@ def separability(study: Study, *, alpha: float = 0.05) -> Separability:
     pairs = _symmetric(study, taken, alpha)
     known = ~np.isnan(pairs.value)
     confusable = np.zeros((study.num_classes, study.num_classes), bool)
+    mean = float(pairs.value[known].mean()) if known.any() else float("nan")
     if known.sum() > 1:  # a single pair would be compared with itself
-        confusable[i, j] = benjamini_hochberg(_beyond_mean(study, seeds, alpha).p_above(0.0), alpha)
+        # The average pair rests on all images and varies with each pair, so its own errors may be left out.
+        confusable[i, j] = benjamini_hochberg(pairs.p_above(mean), alpha)
     growth = {}
     for name in [*study.noise_series, *study.reduction_series]:
         conditions = study.paired_series(name)
@@ -132,7 +134,7 @@ def separability(study: Study, *, alpha: float = 0.05) -> Separability:
         seeds=tuple(seeds),
         directed=_directed(study, taken, alpha),
         symmetric=_as_matrix(pairs, study.num_classes),
-        mean=float(pairs.value[known].mean()) if known.any() else float("nan"),
+        mean=mean,
         confusable=confusable | confusable.T,
         growth=MappingProxyType(growth),
         per_class=_per_class(study, seeds, taken, alpha),
@@ -183,35 +185,6 @@ def _as_matrix(pairs: Estimate, num_classes: int) -> Estimate:
     number[np.triu_indices(num_classes, 1)] = np.arange(len(pairs.value))
     matrix, own = pairs[number + number.T], np.eye(num_classes, dtype=bool)
     return replace(matrix, value=np.where(own, np.nan, matrix.value), per_seed=np.where(own, np.nan, matrix.per_seed))
-
-
-def _beyond_mean(study: Study, seeds: Sequence[int], alpha: float) -> Estimate:
-    """(P,) by how much each pair i < j looks more alike than the average pair, whose errors count, too."""
-    there = study.class_sizes > 0
-    count = there.sum() * (there.sum() - 1) / 2
-    own, every = [], []
-    for taken in _taken_for(study, seeds):
-        # What is taken for a class without test images belongs to no pair that is known.
-        to_mean = (taken @ there) / 2 / count
-        every.append(variance_components(to_mean))
-        own.append(variance_components(taken / 2 - to_mean[:, :, np.newaxis]))
-    pair, mean = stacked(own), stacked(every)
-    i, j = np.triu_indices(study.num_classes, 1)
-
-    def total(pairs: Floats, means: Floats, sign: int) -> Floats:
-        # Images of the two classes themselves, and of all the others.
-        others = means.sum(axis=-1, keepdims=True) - means[..., i] - means[..., j]
-        return np.asarray(np.where(there[i] & there[j], pairs[..., i, j] + pairs[..., j, i] + sign * others, np.nan))
-
-    components = VarianceComponents(
-        total=total(pair.total, mean.total, -1),
-        per_seed=total(pair.per_seed, mean.per_seed, -1),
-        interaction=total(pair.interaction, mean.interaction, 1),
-        image_variance=total(pair.image_variance, mean.image_variance, 1),
-        image_effects=np.zeros((0, len(i))),
-    )
-    smallest = np.maximum(1, np.minimum(study.class_sizes[i], study.class_sizes[j]))
-    return components.estimate(alpha=alpha, one_image=0.5 / smallest, moderated=True)
 
 
 def _per_class(study: Study, seeds: Sequence[int], taken: VarianceComponents, alpha: float) -> Estimate:
