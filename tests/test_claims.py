@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
+from support.commands import ROOT
 from support.plans import load_one
 from support.synthetic import CIFAR10, THREE, World, shares, write_run, write_study
 
@@ -26,6 +28,7 @@ from class_sensitivity.analysis.claims.judging import (
     Verdict,
     decide,
 )
+from class_sensitivity.analysis.claims.next_runs import next_runs
 from class_sensitivity.analysis.contrasts import accuracy_contrast
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.seeds import seeds_needed_by
@@ -44,14 +47,17 @@ NOISY = World(CIFAR10, 12, image=0.3, seed=0.2, taste=0.1, root=1)
 NOISE = (0.1, 0.15, 0.2, 0.3)
 REDUCTION = (0.2, 0.6, 0.9)
 
-#: Nobody can show these to be wrong: that no pair of classes has a direction, that curves are straight or that models
-#: agree only by chance would have to be concluded from not finding anything.
-NOT_CONTRADICTABLE = {"asymmetry", "nonlinear", "not-model-specific"}
+#: Nobody can show these to be wrong: that no pair of classes has a direction or that curves are straight would have to
+#: be concluded from not finding anything.
+NOT_CONTRADICTABLE = {"asymmetry", "nonlinear"}
 
 #: Claims that name no class, and so can be asked of any data set.
 OF_ANY_DATA = {"asymmetry", "drop-40k", "noise-worse", "nonlinear", "not-model-specific"}
 
-Recalls = dict[str, float]
+NOISE_LEVELS = (noise(0.1), noise(0.2), noise(0.3))
+REDUCTION_LEVELS = (reduction(0.2), reduction(0.6), reduction(0.9))
+
+Plan = dict[Condition, np.ndarray]
 
 
 def condition_of(noise_frac: float = 0.0, reduction_frac: float = 0.0) -> Condition:
@@ -138,13 +144,12 @@ def judged(root: Path, number: int = 0) -> dict[str, Verdict]:
     return {verdict.id: verdict for verdict in ARTICLE.judge(every[number], others)}
 
 
-def write_models(root: Path, world: World, plan: dict[Condition, np.ndarray], seeds: Sequence[int]) -> Path:
+def write_models(root: Path, world: World, plan: Plan, seeds: Sequence[int], other_plan: Plan | None = None) -> Path:
     """A study of one model, and of another as much as it takes to compare the two."""
     write_study(root, world, plan, seeds, data="cifar10", model="cnn6")
-    compared = {name: plan[name] for name in map(condition_of, (0.0, 0.1, 0.2, 0.3))} | {
-        reduction(0.2): plan[reduction(0.2)]
-    }
-    write_study(root, replace(world, per_class=30), compared, seeds, data="cifar10", model="lenet")
+    needed = [BASELINE, *NOISE_LEVELS, reduction(0.2)]
+    compared = {condition: (other_plan or plan)[condition] for condition in needed}
+    write_study(root, replace(world, model="another"), compared, seeds, data="cifar10", model="lenet")
     return root
 
 
@@ -152,8 +157,9 @@ def write_models(root: Path, world: World, plan: dict[Condition, np.ndarray], se
 def verdicts(tmp_path_factory) -> dict[str, dict[str, Verdict]]:
     worlds = {"claimed": (CLEAR, CLAIMED), "opposite": (CLEAR, OPPOSITE), "noisy": (NOISY, NOTHING)}
     worlds["symmetric"] = (CLEAR, NOTHING)
+    others = {"opposite": CLAIMED}  # the order of the one model is not that of the other
     return {
-        name: judged(write_models(tmp_path_factory.mktemp(name), world, plan, range(5)))
+        name: judged(write_models(tmp_path_factory.mktemp(name), world, plan, range(5), others.get(name)))
         for name, (world, plan) in worlds.items()
     }
 
@@ -170,7 +176,7 @@ def test_every_claim_of_the_study_is_judged_in_order(verdicts):
             assert verdict.verdict in (REPRODUCED, CONTRADICTED, UNDECIDED)
             assert verdict.seeds == 5
             assert verdict.sentence.endswith(".")
-            assert not verdict.command
+            assert not verdict.command or name == "not-model-specific"
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -278,9 +284,6 @@ def test_effects_are_what_they_say(verdicts, tmp_path):
 # Missing runs
 
 
-NOISE_LEVELS = (noise(0.1), noise(0.2), noise(0.3))
-REDUCTION_LEVELS = (reduction(0.2), reduction(0.6), reduction(0.9))
-
 #: The conditions that each claim is about, beside the baseline.
 NEEDS: dict[str, tuple[Condition, ...]] = {
     "asymmetry": (),
@@ -299,7 +302,6 @@ NEEDS: dict[str, tuple[Condition, ...]] = {
     "nonlinear": NOISE_LEVELS,
     "baseline-order": (),
     "bird-dog-flip": (reduction(0.9),),
-    "not-model-specific": (*NOISE_LEVELS, reduction(0.2)),
 }
 
 
@@ -313,22 +315,35 @@ def empty_handed(tmp_path_factory) -> dict[str, Verdict]:
 
 def sweep(command: str) -> list[dict[str, str]]:
     """The runs of `python train.py -m ...`, as Hydra would make them."""
-    words = command.partition("#")[0].split()
+    words = command.split()
     assert words[:3] == ["python", "train.py", "-m"]
-    settings = [word.split("=") for word in words[3:]]
+    settings = dict(word.split("=") for word in words[3:])
+    if "experiment" in settings:
+        preset = OmegaConf.load(ROOT / "conf" / "experiment" / f"{settings.pop('experiment')}.yaml")
+        settings = {**preset.hydra.sweeper.params, **settings}
     return [
-        dict(zip([key for key, _ in settings], values, strict=True))
-        for values in product(*[value.split(",") for _, value in settings])
+        dict(zip(settings, values, strict=True))
+        for values in product(*[str(value).split(",") for value in settings.values()])
     ]
 
 
 def made_by(command: str) -> list[tuple[Condition, dict[str, str]]]:
     """Every run that the commands make, with its settings."""
     runs = [run for part in command.split("&&") for run in sweep(part)]
-    return [(condition_of(float(run.get("noise.frac", 0)), float(run.get("reduction.frac", 0))), run) for run in runs]
+    return [
+        (
+            Condition(
+                noise_kind="shuffle" if float(run.get("noise.frac", 0)) else "",
+                noise_frac=float(run.get("noise.frac", 0)),
+                reduction_frac=float(run.get("reduction.frac", 0)),
+            ),
+            run,
+        )
+        for run in runs
+    ]
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", NEEDS)
 def test_missing_runs_are_named_by_the_command_that_makes_them(empty_handed, name):
     verdict = empty_handed[name]
     assert verdict.verdict == NOT_RUN
@@ -348,24 +363,17 @@ def test_the_command_is_for_the_data_set_and_the_model_that_were_run(tmp_path):
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_what_the_command_makes_is_enough_to_judge_the_claim(empty_handed, tmp_path, name):
-    command = empty_handed[name].command
-    for model in ("cnn6", "lenet") if "model=NAME" in command else ("cnn6",):
-        for condition, run in made_by(command):
-            # Two seeds stand for the five.
-            if run["seed"] in "12":
-                options = {"data__name": run["data"], "model__name": model}
-                write_run(tmp_path, World(CIFAR10, 5), shares([0.8] * 10), condition, int(run["seed"]), **options)
+    for condition, run in made_by(empty_handed[name].command):
+        # Two seeds stand for the five.
+        if run["seed"] in "12":
+            options = {"data__name": "cifar10", "model__name": run["model"]}
+            write_run(tmp_path, World(CIFAR10, 5), shares([0.8] * 10), condition, int(run["seed"]), **options)
     assert judged(tmp_path)[name].verdict not in (NOT_RUN, NOT_APPLICABLE)
 
 
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [
-        (name, missing)
-        for name, needed in NEEDS.items()
-        if name != "not-model-specific"
-        for missing in (BASELINE, *needed)
-    ],
+    [(name, missing) for name, needed in NEEDS.items() for missing in (BASELINE, *needed)],
     ids=str,
 )
 def test_one_missing_condition_is_enough_not_to_judge(tmp_path, name, missing):
@@ -401,19 +409,94 @@ def test_one_seed_decides_nothing(tmp_path, plan):
         assert "one seed" in verdict.sentence.lower()
 
 
+# Models
+
+
+MODELS = "python train.py -m experiment=model_dependence"
+
+
+def judged_models(root: Path) -> Verdict:
+    return judged(root)["not-model-specific"]
+
+
 def test_only_a_second_model_lets_models_be_compared(tmp_path):
     write_study(tmp_path, World(CIFAR10, 5), CLAIMED, range(2), data="cifar10")
-    verdict = judged(tmp_path)["not-model-specific"]
-    assert verdict.verdict == NOT_RUN
-    assert "model=" in verdict.command
+    assert (judged_models(tmp_path).verdict, judged_models(tmp_path).command) == (NOT_RUN, MODELS)
 
 
 def test_models_that_tell_other_classes_apart_are_not_compared(tmp_path):
     write_study(tmp_path, World(CIFAR10, 5), CLAIMED, range(2), data="cifar10")
     fewer = {name: shares([0.8] * 3) for name in CLAIMED}
     write_study(tmp_path, World(THREE, 5), fewer, range(2), data="cifar10", model="lenet")
-    verdict = judged(tmp_path)["not-model-specific"]
-    assert verdict.verdict == NOT_RUN
+    assert judged_models(tmp_path).verdict == NOT_RUN
+
+
+@pytest.mark.parametrize("missing", [BASELINE, noise(0.2), reduction(0.2)], ids=str)
+@pytest.mark.parametrize("model", ["cnn6", "lenet"])
+def test_models_need_a_baseline_a_noise_and_its_control(tmp_path, model, missing):
+    plan = {condition: shares([0.8] * 10) for condition in (BASELINE, noise(0.2), reduction(0.2))}
+    for name in ("cnn6", "lenet"):
+        there = {condition: plan[condition] for condition in plan if name != model or condition != missing}
+        write_study(tmp_path, World(CIFAR10, 5, model=name), there, range(2), data="cifar10", model=name)
+    assert judged_models(tmp_path).verdict == NOT_RUN
+
+
+def test_models_are_compared_over_the_levels_and_seeds_that_they_share(tmp_path):
+    world = World(CIFAR10, 20)
+    write_study(tmp_path, world, CLAIMED, range(4), data="cifar10")
+    shared = {condition: CLAIMED[condition] for condition in (BASELINE, noise(0.2), reduction(0.2))}
+    write_study(tmp_path, replace(world, model="lenet"), shared, range(2, 7), data="cifar10", model="lenet")
+    verdict = judged_models(tmp_path)
+    alike, *dearer = verdict.parts
+    assert alike.words == "classes fall alike under cnn6 and lenet"
+    assert len(alike.comparisons) == 10
+    assert {comparison.conditions for comparison in alike.comparisons} == {(BASELINE, noise(0.2))}
+    assert {len(comparison.estimate.per_seed) for comparison in alike.comparisons} == {2}
+    assert {(comparison.above, comparison.below) for comparison in alike.comparisons} == {(-1, 1)}
+    assert [part.words for part in dearer] == [
+        "noise costs more than its matched control under cnn6",
+        "noise costs more than its matched control under lenet",
+    ]
+    # Two seeds of 20 images cannot show that anything is alike.
+    assert alike.verdict == UNDECIDED
+    assert "The margin is too narrow" in alike.note
+
+
+def test_every_pair_of_models_is_a_part(tmp_path):
+    plan = {condition: CLAIMED[condition] for condition in (BASELINE, noise(0.2), reduction(0.2))}
+    for name in ("cnn6", "lenet", "resnet18"):
+        write_study(tmp_path, World(CIFAR10, 5, model=name), plan, range(2), data="cifar10", model=name)
+    for number in range(3):
+        words = [part.words for part in judged(tmp_path, number)["not-model-specific"].parts]
+        assert len(words) == 6
+        assert sum("alike" in each for each in words) == 3
+
+
+def test_more_seeds_are_asked_of_every_model(tmp_path):
+    plan = {condition: CLAIMED[condition] for condition in (BASELINE, noise(0.2), reduction(0.2))}
+    world = replace(CLEAR, seed=0.01, image=0.95)
+    for name in ("cnn6", "lenet"):
+        write_study(tmp_path, replace(world, model=name), plan, (1, 2, 3), data="cifar10", model=name)
+    verdict = judged_models(tmp_path)
+    assert verdict.verdict == UNDECIDED
+    assert verdict.needed.about > 13
+    assert verdict.command == " && ".join(
+        f"python train.py -m {stress}.frac=0,0.2 'seed=range(4,{verdict.needed.about + 1})' "
+        "data=cifar10 model=cnn6,lenet"
+        for stress in ("noise", "reduction")
+    )
+    # The advice of what to run next is about one model.
+    (cnn6, _) = analysed(tmp_path)
+    assert next_runs(cnn6.study, [verdict]) is None
+
+
+def test_a_class_that_one_model_loses_contradicts_that_classes_fall_alike(verdicts):
+    alike, *_ = verdicts["opposite"]["not-model-specific"].parts
+    assert alike.verdict == CONTRADICTED
+    apart = {each.words.split()[1] for each in alike.comparisons if each.fails(0.05 / 10)}
+    assert "bird" in apart
+    (alike, *_) = verdicts["claimed"]["not-model-specific"].parts
+    assert alike.verdict == REPRODUCED
 
 
 # Other data

@@ -138,6 +138,7 @@ class World:
         image, seed, taste: Shares of the variance behind an image being right that belong to the image, to the seed
             and class, and to the image with this seed; what is left is drawn anew for every run.
         root: Another root, other draws.
+        model: Another model, other draws of seeds and of what they make of an image; images are as hard as they are.
     """
 
     class_names: tuple[str, ...] = THREE
@@ -147,6 +148,7 @@ class World:
     seed: float = 0.02
     taste: float = 0.2
     root: int = 0
+    model: str = ""
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -158,14 +160,15 @@ class World:
         """(n,) predicted classes of one run, `matrix` of them in the mean; another name, other draws."""
         labels = self.labels
         size = len(labels)
-        images, tastes = self._rng(2), self._rng(4, seed)
-        run = self._rng(5, seed, zlib.crc32(name.encode()))
+        of_model = (seed, *((zlib.crc32(self.model.encode()),) if self.model else ()))
+        images, tastes = self._rng(2), self._rng(4, *of_model)
+        run = self._rng(5, *of_model, zlib.crc32(name.encode()))
         rest = 1 - self.image - self.seed - self.taste
 
         def latent() -> Floats:
             """(n,) uniform, alike for the same image, alike for the same seed."""
             parts = (self.image, images.normal(size=size)), (self.taste, tastes.normal(size=size))
-            good = self._rng(3, seed).normal(size=len(self.class_names))[labels]
+            good = self._rng(3, *of_model).normal(size=len(self.class_names))[labels]
             drawn = run.normal(size=size)
             return ndtr(sum(np.sqrt(w) * x for w, x in (*parts, (self.seed, good), (rest, drawn))))
 

@@ -71,13 +71,13 @@ def rank_agreement(
     Args:
         one: (K,) measured values; NaN for what was not measured, which is left out.
         other: (K,) the same of the other list.
-        draws_one: (B, K) draws of `one` with other seeds and images (`statistics.resample`).
+        draws_one: (B, K) draws of `one` with other seeds and images (`statistics.resample`); B = 0 if there are none.
         draws_other: (B, K) draws of `other`; row b with the seeds and images of row b of `draws_one` where the two
             lists share them.
         alpha: 1 - coverage of the interval.
 
     Returns:
-        The correlation; no interval for fewer than `FEWEST_MEMBERS` values.
+        The correlation; no interval for fewer than `FEWEST_MEMBERS` values, and without draws.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -89,8 +89,8 @@ def rank_agreement(
     known = ~(np.isnan(one) | np.isnan(other))
     first, second = (np.asarray(each[known], np.float64) for each in (one, other))
     first_errors, second_errors = draws_one[:, known] - first, draws_other[:, known] - second
-    rho = rank_correlation(first, second)[0] if known.any() else float("nan")
-    if np.isnan(rho) or len(first) < FEWEST_MEMBERS:
+    rho = rank_correlation(_rounded(first), _rounded(second))[0] if known.any() else float("nan")
+    if np.isnan(rho) or len(first) < FEWEST_MEMBERS or not len(draws_one):
         return RankAgreement(rho)
     spreads = [
         np.sqrt(max(0.0, float(values.var(ddof=1) - errors.var(axis=0).mean())))
@@ -118,6 +118,12 @@ def _from_equal_to_opposite(one: Floats, other: Floats) -> list[tuple[Floats, Fl
     alike, unlike = _standardised(alike), _standardised(unlike)
     turns = [(np.cos(turn) * alike, np.sin(turn) * unlike) for turn in np.linspace(0, np.pi / 2, _STEPS)]
     return [(_standardised(common + rest), _standardised(common - rest)) for common, rest in turns]
+
+
+def _rounded(values: Floats) -> Floats:
+    """Values to 12 digits: equal shares may differ in the last one, and must have equal ranks."""
+    largest = np.abs(values).max(initial=0)
+    return np.round(values / largest, 12) if largest > 0 else values
 
 
 def _standardised(values: Floats) -> Floats:

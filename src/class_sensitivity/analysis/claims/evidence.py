@@ -5,12 +5,24 @@ from functools import cache
 
 import numpy as np
 
-from class_sensitivity.analysis.claims.judging import IMAGES, POINTS, AnyDifference, Comparison, Part, judge_part
+from class_sensitivity.analysis.claims.judging import (
+    IMAGES,
+    POINTS,
+    AnyDifference,
+    Comparison,
+    Part,
+    Verdict,
+    judge_part,
+)
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts, pair_contrasts
 from class_sensitivity.analysis.estimate import Estimate
-from class_sensitivity.analysis.results import Curve, Results
+from class_sensitivity.analysis.model_dependence import ComparedModels, compare_models
+from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.analysis.statistics import bend_weights
 from class_sensitivity.runs.condition import BASELINE, Condition
+
+#: The series of noise that `noise.frac` alone makes.
+SHUFFLE = "shuffle"
 
 #: Two classes whose losses differ by less than this, in points per 10 points of stress, are called a practical tie.
 TIE_POINTS = 1.0
@@ -212,6 +224,59 @@ class Evidence:
         asked = AnyDifference(words, curve.not_straight, bends[strongest], largest, POINTS, curve.conditions)
         return self._tested(f"curves bend under {curve.label}", asked)
 
+    def models_under(self, kind: str, command: str) -> tuple[ComparedModels, list[Results]]:
+        """What can be compared between this model and others: a stress with its matched control, and whose results.
+
+        Args:
+            kind: Name of the series of a noise.
+            command: What makes the runs; it ends the claim where this model cannot be compared with any other.
+        """
+        usable = [each for each in (self.results, *self.others) if kind in each.curves and _matched_costs(each, kind)]
+        compared = compare_models([each.study for each in usable], kind)
+        chosen = [usable[number] for number in compared.chosen] if compared else []
+        if compared is None or chosen[0] is not self.results:
+            raise MissingRunsError(command)
+        return compared, chosen
+
+    def fall_alike(self, compared: ComparedModels, first: int, second: int) -> Part:
+        """That every class stands out as much under one model as under another, within a margin of `TIE_POINTS`."""
+        one, other = compared.models[first], compared.models[second]
+        _, centred = compared.differences(first, second, alpha=self.alpha)
+        comparisons = [
+            Comparison(
+                f"what {name} loses beyond the mean under {one} minus under {other}, per 10 points of stress",
+                centred[index],
+                POINTS,
+                compared.conditions,
+                above=-TIE_POINTS,
+                below=TIE_POINTS,
+            )
+            for index, name in enumerate(compared.class_names)
+        ]
+        return judge_part(f"classes fall alike under {one} and {other}", comparisons, self.alpha)
+
+    def noise_costs_more(self, results: Results, model: str, kind: str = SHUFFLE) -> Part:
+        """That under a model every noise costs more accuracy than the absence of the examples that it touches."""
+        comparisons = [
+            Comparison(
+                f"what {cost.noise.label} costs {model} more than {cost.control.label}",
+                cost.overall_misled.scaled(100),
+                "points of accuracy",
+                (cost.noise, cost.control),
+            )
+            for cost in _matched_costs(results, kind)
+        ]
+        return judge_part(f"noise costs more than its matched control under {model}", comparisons, self.alpha)
+
+    def more_seeds(self, compared: ComparedModels, verdict: Verdict) -> str:
+        """What runs the seeds that an undecided verdict on several models needs; empty where none would do."""
+        if verdict.needed is None or verdict.needed.about is None:
+            return ""
+        first = max(seed for study in compared.studies for seed in study.seeds) + 1
+        seeds = range(first, first + max(1, verdict.needed.about - len(compared.seeds)))
+        models = ",".join(dict.fromkeys(study.model for study in compared.studies))
+        return sweep_command(self.study.data, models, verdict.conditions, seeds)
+
     def _tested(self, words: str, asked: AnyDifference) -> Part:
         return judge_part(words, [asked], self.alpha, f"{asked.test.text()}." if asked.test else "")
 
@@ -226,6 +291,11 @@ class Evidence:
     ) -> Estimate:
         one, other = ({condition: (own, confused) for condition, own, confused in part} for part in (first, second))
         return pair_contrasts(self.study, one, other, shares=shares, alpha=self.alpha)
+
+
+def _matched_costs(results: Results, kind: str) -> list[Cost]:
+    """What the levels of a noise cost against the reductions that `reduction.frac` alone makes."""
+    return [cost for cost in results.costs if cost.noise.series == kind and cost.control.is_default_series]
 
 
 def who_can_fall_most(curve: Curve, names: Sequence[str], alpha: float, under: str = "") -> str:

@@ -44,7 +44,10 @@ def next_runs(study: Study, verdicts: Sequence[Verdict]) -> NextRuns | None:
         study: The runs there are.
         verdicts: On the claims about them.
     """
-    open_claims = [(v, v.needed.about) for v in verdicts if v.needed is not None and v.needed.about is not None]
+    # A claim with a command of its own needs runs of other models, too.
+    open_claims = [
+        (v, v.needed.about) for v in verdicts if v.needed is not None and v.needed.about is not None and not v.command
+    ]
     options = [_up_to(study, [(v, n) for v, n in open_claims if n <= most], most) for _, most in open_claims]
     return max(options, key=lambda option: len(option.decides) / option.cost, default=None)
 
