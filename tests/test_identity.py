@@ -8,11 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import ROOT
 from support.labels import every_kind
 from support.records import EVERYTHING, changed, leaves
 
+from class_sensitivity import config as configuration
 from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.runs.run import Run
 from class_sensitivity.seeding import STREAMS
@@ -26,6 +29,7 @@ WITHOUT_EFFECT = {
     "runs",
     "rerun",
     "status",
+    "inspect",
     "data.dir",
     "data.download",
     "data.source",
@@ -34,6 +38,7 @@ WITHOUT_EFFECT = {
     "training.accelerator",
     "training.test_every_epoch",
     "training.keep_checkpoint",
+    "model.weights",  # where they lie; what they are is told by the model's digest
 }
 
 DIGEST = "0123456789abcdef"
@@ -49,8 +54,8 @@ def everything(compose_settings) -> TrainSettings:
     return compose_settings(*EVERYTHING)
 
 
-def identity(settings: TrainSettings, digest: str = DIGEST) -> RunIdentity:
-    return RunIdentity.of(settings, digest)
+def identity(settings: TrainSettings, digest: str = DIGEST, model_digest: str = "") -> RunIdentity:
+    return RunIdentity.of(settings, digest, model_digest)
 
 
 def path_of(settings: TrainSettings, digest: str = DIGEST) -> Path:
@@ -77,6 +82,7 @@ def test_every_setting_with_an_effect_changes_the_directory_and_no_other_does(ev
     paths = {name: path_of(changed(everything, {name: another(value)})) for name, value in named.items()}
     paths["noise.kind"] = path_of(changed(everything, {"noise.kind": Shuffle()}))
     paths["the data set's digest"] = path_of(everything, "another")
+    paths["the model's digest"] = identity(everything, model_digest="another").path
     assert {name for name, path in paths.items() if path == path_of(everything)} == WITHOUT_EFFECT
     moved = [path for name, path in paths.items() if name not in WITHOUT_EFFECT]
     assert len(set(moved)) == len(moved), "two different runs share a directory"
@@ -91,7 +97,7 @@ DOMAINS: dict[str, list[Any]] = {
     "noise.frac": [0.0, 0.1, 1.0],
     "noise.classes": [[], ["1"], ["1", "2"], ["2", "1"], ["1-2"], ["1,2"]],
     "reduction.frac": [0.0, 0.1],
-    "reduction.match_steps": [False, True],
+    "reduction.match_steps": [False, True, "masked"],
     "selection.stratified": [False, True],
     "training.epochs": [1, 11],
     "training.threads": [1, 2],
@@ -192,6 +198,42 @@ def test_identity_is_plain_json_and_back(everything):
     back = msgspec.convert(written, RunIdentity)
     assert back == chosen
     assert back.path == chosen.path
+
+
+# Runs made before there were optimisers to choose from, networks of many names from one file, and files of weights.
+
+#: The digests of CIFAR-10 and of the digits.
+CIFAR10_MD5, DIGITS = "c58f30108f718f92721af3b95e74349a", "09f66e6debdee2cd"
+
+#: Data set and further settings -> the directory of the recipe, as it was when there was no such choice.
+NAMES_BEFORE = {
+    ("cifar10", CIFAR10_MD5): "cifar10-cnn6-d17b80e6",
+    ("digits", DIGITS): "digits-cnn6-39f46a34",
+    ("digits", DIGITS, "training.lr=0.05", "model.widths=[8,8,8,8,8,8]"): "digits-cnn6-97afeae2",
+}
+
+
+@pytest.mark.parametrize("asked", NAMES_BEFORE)
+def test_a_run_made_before_there_was_a_choice_keeps_its_directory(asked):
+    data, digest, *words = asked
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        settings = configuration.train_settings(compose("train", overrides=[f"data={data}", *words]))
+    assert identity(settings, digest).recipe_name == NAMES_BEFORE[asked]
+
+
+def test_a_record_made_before_there_was_a_choice_is_of_the_same_run(plain):
+    chosen = identity(plain)
+    written = json.loads(json.dumps(asdict(chosen)))
+    del written["training"]["optimizer"], written["model"]["source"], written["model"]["digest"]
+    back = msgspec.convert(written, RunIdentity)
+    assert (back, back.path) == (chosen, chosen.path)
+
+
+def test_a_network_of_another_source_is_another_unless_that_is_its_own_file(plain):
+    other = changed(plain, {"model.source": "torchvision"})
+    assert identity(other).model.source == "torchvision"
+    assert path_of(other) != path_of(plain)
+    assert identity(changed(plain, {"model.source": "cnn6"})) == identity(plain)
 
 
 def test_a_title_names_condition_and_seed(plain):

@@ -65,7 +65,7 @@ def double(monkeypatch) -> None:
 
 
 def networks(number: int) -> list[nn.Module]:
-    settings = ModelSettings("cnn6", {"widths": [4, 4, 6, 6, 8, 8]})
+    settings = ModelSettings("cnn6", options={"widths": [4, 4, 6, 6, 8, 8]})
     made = []
     for seed in range(number):
         torch.manual_seed(seed)

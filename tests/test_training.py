@@ -95,7 +95,8 @@ def test_with_every_stream_fixed_the_seed_does_not_matter(make_run, fixed_stream
 
 
 def test_each_stream_can_vary_alone(make_run, fixed_streams):
-    settings = (*ALL_CHANCE, "training.epochs=1", *fixed_streams)
+    network = ("model=module", "model.module=support.networks:Forgetful")  # it draws, too
+    settings = (*ALL_CHANCE, *network, "training.epochs=1", *fixed_streams)
     fixed = trained(make_run(*settings))
 
     def differs(stream: str) -> set[str]:
@@ -111,6 +112,7 @@ def test_each_stream_can_vary_alone(make_run, fixed_streams):
         "init": set(),
         "order": set(),
         "augment": set(),
+        "dropout": set(),
     }
 
 
@@ -244,7 +246,6 @@ def test_a_damaged_run_is_redone(make_run):
         (("noise.frac=0.1", "noise.kind=pair", "+noise.partner.cat=dog"), ["noise.partner=cat", "0, 1, 2"]),
         (("reduction.frac=0.999",), ["reduction.frac=0.999", "class"]),
         (("data.crop_padding=8",), ["data.crop_padding=8", "8 x 8"]),
-        (("model.name=cnn7",), ["model.name=cnn7", "cnn6"]),
         (("+model.depth=3",), ["model.depth", "widths"]),
         (("model.widths=[1,2]",), ["model.widths", "[1, 2]", "six"]),
         (("model.widths=3",), ["model"]),
@@ -263,9 +264,11 @@ def test_settings_that_do_not_fit_are_named_and_leave_the_reason_alone(make_run,
     assert read_failure(run.directory) == str(error.value)
 
 
-def test_a_data_set_that_does_not_exist_is_named_before_there_is_a_run(make_run, tmp_path):
-    with pytest.raises(ConfigError, match=r"data\.name=mnist.*cifar10, digits"):
+def test_a_data_set_or_a_model_that_does_not_exist_is_named_before_there_is_a_run(make_run, tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.name=mnist.*cifar10.*digits"):
         make_run("data.name=mnist")
+    with pytest.raises(ConfigError, match=r"model\.name=cnn7.*cnn6, googlenet"):
+        make_run("model.name=cnn7")
     assert not (tmp_path / "runs").exists()
 
 

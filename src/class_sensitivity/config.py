@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_origin
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.settings import AnalyzeSettings, DataSettings, ModelSettings, TrainSettings
@@ -120,12 +120,19 @@ def _default_of(setting: Field[Any]) -> Any:
 def _to_settings(config: DictConfig, settings: type[Settings]) -> Settings:
     if unknown := next(_unknown(config, settings), None):
         raise ConfigError(_no_such_setting(unknown, settings))
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(f"{missing[0]} has no value; give one with {missing[0]}=VALUE.")
+    if missing := _first_missing(config):
+        raise ConfigError(f"{missing} has no value; give one with {missing}=VALUE.")
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return settings(**{s.name: _value(s, values[s.name]) for s in fields(settings)})  # type: ignore[arg-type]
+
+
+def _first_missing(config: DictConfig) -> str | None:
+    """The first setting without a value."""
+    try:
+        return min(OmegaConf.missing_keys(config), default=None)
+    except InterpolationToMissingValueError as error:  # a setting that takes its value from one without
+        return str(error).splitlines()[0].rpartition(" ")[2]
 
 
 def _value(setting: Field[Any], value: Any) -> Any:
@@ -200,6 +207,8 @@ def explain(error: Exception, settings: type = TrainSettings) -> str:
         key = unknown[1].lstrip("+~")
         if key in setting_names(settings):  # Hydra adds keys to a mapping only where it is told to
             return f"{key} has no such key yet: put a + in front, as in +{key}={{NAME: VALUE}}."
+        if any(key.startswith(f"{section.name}.") for section in fields(settings) if section.type in _OPEN_SECTIONS):
+            return f"There is no setting {key} in the file of this {key.partition('.')[0]}: add one with +{key}=VALUE."
         return _no_such_setting(key, settings)
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{ambiguous[1]} holds a comma: add -m to run it for each value, or write [...] if it is a list."

@@ -16,6 +16,7 @@ STREAMS = {
     "init": "the initial weights",
     "order": "the order of the batches",
     "augment": "flips and crops",
+    "dropout": "what layers draw in training, such as dropout",
 }
 
 

@@ -16,6 +16,7 @@ from class_sensitivity.stress import Noise, Reduction, Stress
 
 PRECISIONS = ("auto", "bf16-mixed", "32-true")
 ACCELERATORS = ("auto", "cpu", "gpu")
+OPTIMIZERS = ("sgd", "adamw")
 
 
 def _within(setting: str, value: float, low: float, high: float, expected: str) -> None:
@@ -32,6 +33,7 @@ class StreamSettings:
     init: int | None
     order: int | None
     augment: int | None
+    dropout: int | None
 
     def check(self) -> None:
         """Raises a ConfigError for a seed that is out of bounds."""
@@ -87,11 +89,15 @@ class ModelSettings:
     """A network.
 
     Attributes:
-        name: Of a file in `models/`.
+        name: What it is called in paths and reports; of a file in `models/` where there is no `source`.
+        source: The file in `models/` that makes networks of many names: `torchvision`, `module`.
+        weights: A file with the state dict that it begins with, or None for random weights.
         options: The settings that this network alone has.
     """
 
     name: str
+    source: str | None = None
+    weights: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -103,12 +109,13 @@ class Recipe:
         epochs: Passes over the training set.
         batch_size: Examples a step, at most.
         lr: Peak learning rate.
-        momentum: Nesterov momentum.
-        weight_decay: L2 penalty on all parameters.
+        momentum: Nesterov momentum; with adamw its first beta (the second is PyTorch's 0.999).
+        weight_decay: On all parameters: L2 penalty with sgd, decoupled with adamw.
         label_smoothing: Share of the target that is spread over all classes.
         warmup_frac: Share of the steps in which the rate rises.
         validation_frac: Share of the training set held out, clean, before any stress.
         precision: One of `PRECISIONS`.
+        optimizer: One of `OPTIMIZERS`. Records have no such setting where it was made before there was a choice.
     """
 
     epochs: int
@@ -120,6 +127,7 @@ class Recipe:
     warmup_frac: float
     validation_frac: float
     precision: str
+    optimizer: str = field(default="sgd", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,9 @@ class TrainingSettings(Recipe):
         _within("training.label_smoothing", self.label_smoothing, 0, 1, "a number from 0 to 1")
         _within("training.warmup_frac", self.warmup_frac, 0, 1, "a share from 0 to 1")
         _within("training.validation_frac", self.validation_frac, 0, 0.9, "a share from 0 to 0.9")
+        require(self.optimizer in OPTIMIZERS, "training.optimizer", self.optimizer, f"one of {', '.join(OPTIMIZERS)}")
+        if self.optimizer == "adamw":
+            require(self.momentum < 1, "training.momentum", self.momentum, "below 1 with training.optimizer=adamw")
         require(self.precision in PRECISIONS, "training.precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         accelerators = f"one of {', '.join(ACCELERATORS)}"
         require(self.accelerator in ACCELERATORS, "training.accelerator", self.accelerator, accelerators)
@@ -168,6 +179,7 @@ class TrainSettings:
         runs: Where run directories go.
         rerun: Do it although it is complete.
         status: Say in which state it is, and run nothing.
+        inspect: Look at the data set, and run nothing.
         seed: What every random stream is derived from ...
         streams: ... but those that have a seed of their own.
         noise: Label noise.
@@ -181,6 +193,7 @@ class TrainSettings:
     runs: str
     rerun: bool
     status: bool
+    inspect: bool
     seed: int
     streams: StreamSettings
     noise: Noise
@@ -232,6 +245,7 @@ class AnalyzeSettings:
         runs: Where the run directories are.
         out: Where the report goes.
         only: Which runs to report on.
+        people: A file of how people labelled the test images, or None.
         data_dir: Where the data set's images are, or None for where the runs found them.
         alpha: 1 - coverage of intervals, and the false discovery rate of marks.
         resamples: Bootstrap draws for ranks and knees.
@@ -244,6 +258,7 @@ class AnalyzeSettings:
     runs: str
     out: str
     only: OnlySettings
+    people: str | None
     data_dir: str | None
     alpha: float
     resamples: int

@@ -1,4 +1,4 @@
-"""`train.py` and `analyze.py` as a user would type them, from the root of the repository, in a bare environment."""
+"""`train.py` and `analyze.py` as a user would type them, in a bare environment."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def bare_environment() -> dict[str, str]:
 
 
 def start_script(
-    script: str, *arguments: str, python: tuple[str, ...] = (), **environment: str
+    script: str, *arguments: str, python: tuple[str, ...] = (), cwd: Path = ROOT, **environment: str
 ) -> subprocess.Popen[str]:
     """Starts a script of the repository and does not wait.
 
@@ -50,11 +50,12 @@ def start_script(
         script: `train.py` or `analyze.py`.
         arguments: The words after it.
         python: Options of the interpreter.
+        cwd: Where it is started.
         environment: Variables beside PATH and HOME.
     """
     return subprocess.Popen(
-        [sys.executable, *python, script, *arguments],
-        cwd=ROOT,
+        [sys.executable, *python, str(ROOT / script), *arguments],
+        cwd=cwd,
         env=bare_environment() | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

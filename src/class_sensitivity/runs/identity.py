@@ -10,6 +10,7 @@ do not make two runs out of one.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from class_sensitivity.runs.condition import Condition, digest, path_part
 from class_sensitivity.seeding import STREAMS
@@ -17,6 +18,10 @@ from class_sensitivity.settings import ModelSettings, Recipe, TrainSettings
 
 #: Raised whenever the same identity would give another result or another layout of the record.
 SCHEMA_VERSION = 3
+
+#: Settings that came later, with the value that stands for what was done before: at this value the name of a recipe
+#: leaves them out, so that the runs made before stay the runs that they are.
+_AS_BEFORE = {"model": {"source": "", "digest": ""}, "training": {"optimizer": "sgd"}}
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,36 @@ class DataIdentity:
 
 
 @dataclass(frozen=True)
+class ModelIdentity:
+    """What a network is.
+
+    Attributes:
+        name: What it is called.
+        options: The settings that it alone has.
+        source: The file in `models/` that makes it, where that is not of its name.
+        digest: Of the user's files that it is made of, a file of weights and code; empty where there are none
+            (`models.model_digest`).
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    source: str = ""
+    digest: str = ""
+
+    @classmethod
+    def of(cls, settings: ModelSettings, digest: str = "") -> "ModelIdentity":
+        """The network that settings ask for; where a file of weights lies does not count."""
+        source = settings.source if settings.source != settings.name else None
+        return cls(settings.name, settings.options, source or "", digest)
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """Equal for two runs if and only if they are the same run.
 
     Attributes:
         data: The data set.
-        model: The network and its settings.
+        model: The network.
         training: The recipe.
         condition: The stress.
         seed: What every random stream is derived from.
@@ -50,15 +79,15 @@ class RunIdentity:
     """
 
     data: DataIdentity
-    model: ModelSettings
+    model: ModelIdentity
     training: Recipe
     condition: Condition
     seed: int
     fixed_streams: Mapping[str, int]
 
     @classmethod
-    def of(cls, settings: TrainSettings, data_digest: str) -> "RunIdentity":
-        """The identity of the run that settings ask for, on a data set with this digest."""
+    def of(cls, settings: TrainSettings, data_digest: str, model_digest: str = "") -> "RunIdentity":
+        """The identity of the run that settings ask for, on data and with a network that have these digests."""
         data, condition = settings.data, Condition.of(settings.stress)
         drawn_from = {
             "selection": not condition.is_baseline,
@@ -67,11 +96,12 @@ class RunIdentity:
             "init": True,
             "order": True,
             "augment": data.flip or data.crop_padding > 0,
+            "dropout": True,  # which networks draw from it is not known before they are built
         }
         chosen = asdict(settings.streams)
         return cls(
             data=DataIdentity(data.name, data_digest, data.flip, data.crop_padding),
-            model=settings.model,
+            model=ModelIdentity.of(settings.model, model_digest),
             training=settings.training.recipe,
             condition=condition,
             seed=settings.seed,
@@ -91,7 +121,14 @@ class RunIdentity:
     @property
     def recipe_name(self) -> str:
         """`data-model-digest` of all that does not change within a study; runs of two recipes never mix."""
-        recipe = {"schema": SCHEMA_VERSION, **{part: asdict(self)[part] for part in ("data", "model", "training")}}
+        recipe: dict[str, Any] = {"schema": SCHEMA_VERSION}
+        for part in ("data", "model", "training"):
+            before = _AS_BEFORE.get(part, {})
+            recipe[part] = {
+                name: value
+                for name, value in asdict(getattr(self, part)).items()
+                if name not in before or value != before[name]
+            }
         return path_part(f"{self.data.name}-{self.model.name}-{digest(recipe)}")
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from class_sensitivity.data.sources import data_digest
+from class_sensitivity.models import model_digest
 from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.settings import TrainSettings
 
@@ -27,7 +28,7 @@ class Run:
         """The run that settings ask for.
 
         Raises:
-            UserError: The data set is not known, or must be read for its digest and cannot be.
+            UserError: The data set is not known, or files must be read for a digest and cannot be.
         """
-        identity = RunIdentity.of(settings, data_digest(settings.data))
+        identity = RunIdentity.of(settings, data_digest(settings.data), model_digest(settings.model))
         return cls(settings, identity, Path(settings.runs).expanduser() / identity.path)

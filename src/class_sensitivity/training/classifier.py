@@ -36,7 +36,7 @@ class Trainable(pl.LightningModule):
         return [*self.network.parameters(), *self.network.buffers()]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return sgd(self.parameters(), self.recipe, self.total_steps)
+        return optimizer_and_schedule(self.parameters(), self.recipe, self.total_steps)
 
     def validation_step(
         self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int, dataloader_idx: int = 0
@@ -113,19 +113,22 @@ class Classifier(Trainable):
         self.metrics.history = checkpoint["history"]
 
 
-def sgd(parameters: Iterable[nn.Parameter], recipe: Recipe, total_steps: int) -> OptimizerLRSchedulerConfig:
-    """SGD with Nesterov momentum and the learning rate of `share_of_peak`, step by step.
+def optimizer_and_schedule(
+    parameters: Iterable[nn.Parameter], recipe: Recipe, total_steps: int
+) -> OptimizerLRSchedulerConfig:
+    """The recipe's optimiser with the learning rate of `share_of_peak`, step by step.
 
-    It is fused into one kernel, for which every parameter must have a gradient from the first step on.
+    SGD has Nesterov momentum; of AdamW the momentum is the first beta, and the second has PyTorch's default. Either is
+    fused into one kernel, for which a parameter must have a gradient from the first step on or in none.
     """
-    optimizer = torch.optim.SGD(
-        parameters,
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-        fused=True,
-    )
+    optimizer: torch.optim.Optimizer
+    lr, momentum, weight_decay = recipe.lr, recipe.momentum, recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
+    else:
+        optimizer = torch.optim.SGD(
+            parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0, fused=True
+        )
     share = partial(share_of_peak, warmup_steps=round(recipe.warmup_frac * total_steps), total_steps=total_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from filelock import SoftFileLease
 
 from class_sensitivity.errors import BusyError, RunError
@@ -19,6 +20,7 @@ from class_sensitivity.runs.directory import (
 from class_sensitivity.runs.lease import MARKER, acquire, clean_up, refuse_if_lost
 from class_sensitivity.runs.record import RunRecord
 from class_sensitivity.runs.run import Run
+from class_sensitivity.seeding import torch_seed
 from class_sensitivity.training.classifier import Classifier
 from class_sensitivity.training.progress import RunProgress
 from class_sensitivity.training.recording import Stopwatch, complete_run, run_logger
@@ -89,6 +91,16 @@ class _StopIfLeaseIsLost(pl.Callback):
         refuse_if_lost(self.lease)
 
 
+class _SeedLayers(pl.Callback):
+    """Layers draw from the global generator; every epoch begins it anew, so that a resumed run draws the same."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.manual_seed(torch_seed(self.seed, "dropout", trainer.current_epoch))
+
+
 def train_run(run: Run, callbacks: Sequence[pl.Callback] = ()) -> RunRecord:
     """Trains, tests and records one run; goes on from its checkpoint if there is one.
 
@@ -114,6 +126,7 @@ def train_run(run: Run, callbacks: Sequence[pl.Callback] = ()) -> RunRecord:
     resumes = not run.settings.rerun and epochs_done(checkpoint) > 0
     prepare_directory(directory, run.identity, keep={MARKER, CHECKPOINT} if resumes else {MARKER})
     with disk_errors_as_run_error(directory), run_logger(directory) as logger:
+        callbacks = [_SeedLayers(run.identity.streams["dropout"]), *callbacks]
         trainer = make_trainer(directory, setup.execution, training.epochs, logger=logger, callbacks=callbacks)
         watch.lap("setup")
         with errors_reach_caller():

@@ -15,6 +15,7 @@ from class_sensitivity.seeding import torch_seed
 from class_sensitivity.settings import ModelSettings, TrainSettings
 from class_sensitivity.stress import stressed_train_set
 from class_sensitivity.training.device import Execution, choose_execution
+from class_sensitivity.training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ def set_up(run: Run) -> TrainingSetup:
 
 
 def initial_network(settings: ModelSettings, arrays: ImageArrays, seeds: Mapping[str, int]) -> nn.Module:
-    """The network that fits a data set, with initial weights drawn from the stream `init`, in channels_last layout.
+    """The network that fits a data set, in channels_last layout.
+
+    Its initial weights are drawn from the stream `init`, or come from a file.
 
     Raises:
-        ConfigError: It cannot be built with these settings.
+        ConfigError: It cannot be built with these settings, or the file does not fit it.
     """
     _, height, width, channels = arrays.train_images.shape
     # Layers draw their initial weights from the global generator; it is set here and put back after.
@@ -66,6 +69,8 @@ def initial_network(settings: ModelSettings, arrays: ImageArrays, seeds: Mapping
         network = build_model(
             settings, in_channels=channels, image_size=(height, width), num_classes=arrays.num_classes
         )
+    if settings.weights is not None:
+        load_weights(network, settings.weights)
     return network.to(memory_format=torch.channels_last)
 
 

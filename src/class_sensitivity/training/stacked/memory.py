@@ -28,8 +28,10 @@ def members_that_fit(setup: TrainingSetup) -> int:
     outputs = _output_sizes(setup.network, (channels, height, width))
     training = 2 * sum(outputs) * setup.run.settings.training.batch_size
     evaluation = 2 * max(outputs, default=0) * EVALUATION_BATCH
-    # Each weight with its gradient and its momentum, and the initial weight that the network itself keeps.
-    weights = 4 * sum(parameter.numel() for parameter in setup.network.parameters())
+    # Each weight with its gradient and its momentum, and the initial weight that the network itself keeps; AdamW has
+    # two numbers in place of the momentum.
+    copies = 5 if setup.run.settings.training.optimizer == "adamw" else 4
+    weights = copies * sum(parameter.numel() for parameter in setup.network.parameters())
     held_out_bytes = len(setup.data.train_set.held_out) * channels * height * width
     member_bytes = _FLOAT_BYTES * (max(training, evaluation) + weights) + held_out_bytes
     return max(1, int(_free_bytes(setup.execution.device) / member_bytes))

@@ -1,12 +1,15 @@
 """M networks of one architecture as one: every weight has a leading dimension of members."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from class_sensitivity.training import onednn
 
@@ -54,8 +57,9 @@ class StackedNetwork(nn.Module):
             return logits
 
         in_dims = (0, 0, 0 if images.dim() == 5 else None)
-        with onednn.disabled():
-            logits: torch.Tensor = vmap(one, in_dims=in_dims, randomness="different")(parameters, buffers, images)
+        with onednn.disabled(), _batchable_attention(images.device):
+            # What a layer draws itself, such as dropout, would differ from what the member alone draws.
+            logits: torch.Tensor = vmap(one, in_dims=in_dims, randomness="error")(parameters, buffers, images)
         return logits
 
     def member_state(self, member: int) -> dict[str, torch.Tensor]:
@@ -64,23 +68,45 @@ class StackedNetwork(nn.Module):
         return {name: getattr(self, flat_name(name)).detach()[member].clone() for name in names}
 
 
-def can_be_stacked(networks: Sequence[nn.Module], image: tuple[int, int, int]) -> bool:
-    """Whether an architecture can be batched: one whose control flow depends on values cannot.
+@contextmanager
+def _batchable_attention(device: torch.device) -> Iterator[None]:
+    """Within it attention is computed by operations that can be batched: not in one piece, as PyTorch has it for CPUs
+    and, under the name of fast path, for evaluation.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def why_not_stacked(networks: Sequence[nn.Module], image: tuple[int, int, int]) -> str | None:
+    """Why an architecture cannot be batched, in a few words; None if it can.
+
+    One whose control flow depends on values cannot, one that draws random numbers in training must not.
 
     Args:
         networks: Two or more networks of the architecture.
         image: (C, H, W) of an image.
 
     Examples:
-        >>> can_be_stacked([nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)], (3, 16, 16))
-        True
+        >>> why_not_stacked([nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)], (3, 16, 16))
+        >>> why_not_stacked([nn.Dropout(), nn.Dropout()], (3, 16, 16))
+        'RuntimeError: vmap: called random operation while in randomness error mode'
     """
     try:
-        with torch.no_grad():
-            StackedNetwork(networks[:2])(torch.zeros(2, 2, *image))
-    except Exception:  # whatever the reason, the runs can be done one by one
-        return False
-    return True
+        # Its own copies: batch norm counts the images that it sees.
+        stack = StackedNetwork(deepcopy(networks[:2]))
+        with warnings.catch_warnings(), torch.no_grad():
+            # An operation that torch.func repeats for each member gains nothing.
+            warnings.filterwarnings("error", "There is a performance drop")
+            for training in (True, False):
+                stack.train(training)(torch.zeros(2, 2, *image))
+    except Exception as error:  # whatever the reason, the runs can be done one by one
+        return f"{type(error).__name__}: {str(error).splitlines()[0].split('. ')[0] if str(error) else 'no message'}"
+    return None
 
 
 def flat_name(name: str) -> str:
@@ -93,10 +119,14 @@ def flat_name(name: str) -> str:
     return name.replace(".", "__")
 
 
+#: What AdamW counts for each parameter: a number, alike in all members, that a stack has once.
+_STEP = "step"
+
+
 def unstack_optimizer(state: dict[str, Any], member: int) -> dict[str, Any]:
     """The state of an optimiser over one member's parameters, out of one over stacked parameters."""
     of_member = {
-        number: {key: _part_of(value, member) for key, value in values.items()}
+        number: {name: value if name == _STEP else value[member].clone() for name, value in values.items()}
         for number, values in state["state"].items()
     }
     return {"state": of_member, "param_groups": state["param_groups"]}
@@ -106,13 +136,9 @@ def stack_optimizers(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The reverse of `unstack_optimizer`, for the states of all members in their order."""
     stacked = {
         number: {
-            key: torch.stack([state["state"][number][key] for state in states]) if torch.is_tensor(value) else value
-            for key, value in values.items()
+            name: value if name == _STEP else torch.stack([state["state"][number][name] for state in states])
+            for name, value in values.items()
         }
         for number, values in states[0]["state"].items()
     }
     return {"state": stacked, "param_groups": states[0]["param_groups"]}
-
-
-def _part_of(value: Any, member: int) -> Any:
-    return value[member].clone() if torch.is_tensor(value) and value.dim() > 0 else value

@@ -15,7 +15,7 @@ from class_sensitivity.training.run import failure_kept, train_job
 from class_sensitivity.training.setup import TrainingSetup, set_up
 from class_sensitivity.training.stacked.fit import Member, fit_members
 from class_sensitivity.training.stacked.memory import members_that_fit
-from class_sensitivity.training.stacked.model import can_be_stacked
+from class_sensitivity.training.stacked.model import why_not_stacked
 from class_sensitivity.training.trainer import epochs_done, silence_lightning
 
 #: Members of a stack at most: each keeps files open, and the system limits how many a process may have.
@@ -82,14 +82,19 @@ def _group_key(setup: TrainingSetup) -> object:
     """Equal for two runs that can be members of one stack."""
     settings = setup.run.settings
     recipe = setup.run.identity.recipe_name
-    return recipe, settings.training, settings.data.dir, setup.data.visits, settings.rerun
+    return recipe, settings.training, settings.data.dir, setup.data.visits, setup.total_steps, settings.rerun
 
 
 def _stacks(group: Sequence[TrainingSetup], max_members: int | None) -> Iterator[Sequence[TrainingSetup]]:
     """Stacks of nearly equal size, none larger than allowed."""
     size = 1
-    if len(group) > 1 and can_be_stacked([setup.network for setup in group], _image_shape(group[0])):
-        size = min(members_that_fit(group[0]), max_members or _MAX_MEMBERS, _MAX_MEMBERS)
+    if len(group) > 1:
+        reason = why_not_stacked([setup.network for setup in group], _image_shape(group[0]))
+        if reason is None:
+            size = min(members_that_fit(group[0]), max_members or _MAX_MEMBERS, _MAX_MEMBERS)
+        else:
+            name = group[0].run.identity.model.name
+            print(f"model={name} cannot be stacked ({reason}); its runs are done one after the other.", flush=True)
     number = -(-len(group) // size)
     for part in range(number):
         yield group[part * len(group) // number : (part + 1) * len(group) // number]
