@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from class_sensitivity.analysis.model_dependence import ModelDependence
 from class_sensitivity.figures.axes import AxesArray, label_classes, shorten
@@ -22,8 +24,6 @@ _STYLES = (
 
 #: Letters of a model's name; the name of a recipe ends in what sets it apart.
 _LONGEST = 40
-
-_DISAGREE = "models disagree about the class"
 
 #: How much of a class's row its dots take.
 _SPREAD = 0.64
@@ -51,38 +51,45 @@ def plot_model_dependence(found: Sequence[ModelDependence]) -> AxesArray:
         _panel(axes, each, names, order)
     label_classes(panels[0].yaxis, [classes[i] for i in order])
     panels[0].set_ylim(len(classes) - 0.5, -0.5)
-    entries = {
-        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    labels = sorted(entries, key=[*(shorten(name, _LONGEST) for name in names), _DISAGREE].index)
-    legend = figure.legend(
-        [entries[label] for label in labels], labels, loc="outside upper center", ncols=5, frameon=False
-    )
+    styles = map(_style, range(len(names)))
+    handles = [Line2D([], [], color=color, marker=marker, linestyle="") for color, marker in styles]
+    labels = [shorten(name, _LONGEST) for name in names]
+    if any(_disagreed(each).any() for each in found):
+        handles.append(Line2D([], [], color="black", marker="*", linestyle=""))
+        labels.append("models disagree about the class")
+    legend = figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return panels
 
 
-def _panel(axes: Axes, found: ModelDependence, names: Sequence[str], order: np.ndarray) -> None:
+def _panel(axes: Axes, found: ModelDependence, names: Sequence[str], order: NDArray[np.int64]) -> None:
     compared = found.compared
     for shaded in range(0, len(order), 2):
         axes.axhspan(shaded - 0.5, shaded + 0.5, color="0.95", zorder=0)
     offsets = np.linspace(-_SPREAD / 2, _SPREAD / 2, len(names)) if len(names) > 1 else np.zeros(1)
     for model, loss in zip(compared.models, found.losses, strict=True):
         number = names.index(model)
-        color, marker = _STYLES[number % len(_STYLES)]
+        color, marker = _style(number)
         shown, places = loss[order], np.arange(len(order)) + offsets[number]
         if len(compared.seeds) > 1:
             ends = [shown.value - shown.low, shown.high - shown.value]
             axes.errorbar(shown.value, places, xerr=ends, fmt="none", ecolor=color, elinewidth=1.2)
-        axes.plot(shown.value, places, marker, color=color, markersize=5.5, label=shorten(model, _LONGEST))
-    disagree = np.flatnonzero(np.any([pair.marked for pair in found.pairs], axis=0)[order])
-    if disagree.size:
-        right = np.full(disagree.size, 0.985)
-        stars = axes.get_yaxis_transform()
-        axes.plot(right, disagree, "*", color="black", markersize=8, transform=stars, label=_DISAGREE)
+        axes.plot(shown.value, places, marker, color=color, markersize=5.5, label=model)
+    disagreed = np.flatnonzero(_disagreed(found)[order])
+    at_the_edge = np.full(len(disagreed), 0.985), disagreed
+    axes.plot(*at_the_edge, "*", color="black", markersize=8, transform=axes.get_yaxis_transform())
     axes.axvline(0, color="0.6", linewidth=0.6)
     tested = f"do patterns differ? {found.interaction.text()}" if found.interaction else "patterns not tested"
     axes.set_title(f"{compared.label}\n{tested}", fontsize=10, parse_math=False)
     axes.set_xlabel("points of recall lost per 10 points of stress")
     axes.grid(axis="x", alpha=0.3)
+
+
+def _style(number: int) -> tuple[str, str]:
+    return _STYLES[number % len(_STYLES)]
+
+
+def _disagreed(found: ModelDependence) -> NDArray[np.bool_]:
+    """(K,) classes about which two models certainly disagree."""
+    return np.asarray(np.any([pair.marked for pair in found.pairs], axis=0))
