@@ -317,12 +317,13 @@ def sweep(command: str) -> list[dict[str, str]]:
     """The runs of `python train.py -m ...`, as Hydra would make them."""
     words = command.split()
     assert words[:3] == ["python", "train.py", "-m"]
-    settings = dict(word.split("=") for word in words[3:])
+    settings, together = dict(word.split("=") for word in words[3:]), [""]
     if "experiment" in settings:
-        preset = OmegaConf.load(ROOT / "conf" / "experiment" / f"{settings.pop('experiment')}.yaml")
-        settings = {**preset.hydra.sweeper.params, **settings}
+        preset = OmegaConf.load(ROOT / "conf" / "experiment" / f"{settings.pop('experiment')}.yaml").hydra.sweeper
+        settings, together = {**preset.params, **settings}, preset.get("conditions", together)
     return [
-        dict(zip(settings, values, strict=True))
+        dict(zip(settings, values, strict=True)) | dict(word.split("=") for word in condition.split())
+        for condition in together
         for values in product(*[str(value).split(",") for value in settings.values()])
     ]
 
