@@ -1,6 +1,7 @@
 """Sensitivity under several models: plain loops, SciPy, what is compared, and coverage over made-up studies."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -458,6 +459,21 @@ def test_a_star_is_where_two_models_disagree(found):
     assert rows == [row for row, c in enumerate(found.order) if disagree[c]]
     assert rows
     assert disagree.sum() < 3
+
+
+def test_intervals_far_beyond_all_dots_are_cut(found):
+    (axes,) = plot_model_dependence([found])
+    low, high = (np.array([getattr(loss, end) for loss in found.losses]) for end in ("low", "high"))
+    left, right = axes.get_xlim()
+    assert left < low.min()
+    assert high.max() < right
+    wide = replace(found.losses[0], seed_variance=np.full(3, 1e4))
+    (axes,) = plot_model_dependence([replace(found, losses=(wide, *found.losses[1:]))])
+    values = [loss.value for loss in found.losses]
+    left, right = axes.get_xlim()
+    assert left < np.min(values)
+    assert np.max(values) < right
+    assert right - left < 2.5 * np.ptp(values)
 
 
 @pytest.mark.parametrize("name", ["$x^2$", "x" * 200, "_hidden", "é 猫"])

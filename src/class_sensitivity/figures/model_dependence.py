@@ -34,7 +34,8 @@ def plot_model_dependence(found: Sequence[ModelDependence]) -> AxesArray:
 
     The classes that are most sensitive in the mean over the models, under the first stress, are on top. Below each
     panel's name stands whether the pattern over the classes differs between the models; a class about which two models
-    certainly disagree has a star.
+    certainly disagree has a star. Intervals that go far beyond all dots are cut: a model that sometimes learns nothing
+    must not make the others a line.
 
     Args:
         found: One for each kind of stress, of the same classes; at least one. Models may differ.
@@ -80,6 +81,7 @@ def _panel(axes: Axes, found: ModelDependence, names: Sequence[str], order: NDAr
     at_the_edge = np.full(len(disagreed), 0.985), disagreed
     axes.plot(*at_the_edge, "*", color="black", markersize=8, transform=axes.get_yaxis_transform())
     axes.axvline(0, color="0.6", linewidth=0.6)
+    axes.set_xlim(*_limits(found))
     tested = f"do patterns differ? {found.interaction.text()}" if found.interaction else "patterns not tested"
     axes.set_title(f"{compared.label}\n{tested}", fontsize=10, parse_math=False)
     axes.set_xlabel("points of recall lost per 10 points of stress")
@@ -93,3 +95,14 @@ def _style(number: int) -> tuple[str, str]:
 def _disagreed(found: ModelDependence) -> NDArray[np.bool_]:
     """(K,) classes about which two models certainly disagree."""
     return np.asarray(np.any([pair.marked for pair in found.pairs], axis=0))
+
+
+def _limits(found: ModelDependence) -> tuple[float, float]:
+    """Room for all dots and intervals, but beyond the dots no more than half the range that they take."""
+    values, low, high = (np.stack([getattr(loss, end) for loss in found.losses]) for end in ("value", "low", "high"))
+    first, last = float(np.nanmin(values)), float(np.nanmax(values))
+    most = (last - first) / 2 or 1.0
+    left = max(float(np.nanmin(np.fmin(low, values))), first - most)
+    right = min(float(np.nanmax(np.fmax(high, values))), last + most)
+    pad = 0.05 * (right - left) or 1.0
+    return left - pad, right + pad
