@@ -103,6 +103,27 @@ def test_a_merge_gains_what_the_two_classes_take_from_each_other():
     assert about(results, "merge") == [("ant", "bee")]
 
 
+def test_a_class_of_few_examples_and_low_recall_wants_more_of_them():
+    results = made_up(8, {noise(0.2): EVEN})
+    worse = made_up_with_a_poor_class()
+    counts = np.array([1000, 990, 1010, 60, 1000, 1000])
+    assert [each.classes for each in advise(worse, counts) if "few examples" in each.short] == [("dog",)]
+    (sentence,) = (each.sentence for each in advise(worse, counts) if "few examples" in each.short)
+    assert "dog (60 examples, recall " in sentence
+    assert "median class has 1,000 examples" in sentence
+    # Few examples alone, or low recall alone, is no reason.
+    assert not any("few examples" in each.short for each in advise(results, counts))
+    assert not any("few examples" in each.short for each in advise(worse, np.full(6, 1000)))
+
+
+def made_up_with_a_poor_class() -> Results:
+    rng = np.random.default_rng(9)
+    labels = np.repeat(np.arange(6), 200)
+    shares = np.where(labels == 3, 0.4, 0.8)
+    preds = {(BASELINE, s): np.where(rng.random(len(labels)) < shares, labels, (labels + 1) % 6) for s in range(3)}
+    return analyse(Study.of_preds(labels, preds, NAMES), resamples=100)
+
+
 def test_one_seed_advises_nothing_but_more_seeds():
     results = made_up(6, {noise(0.2): EVEN, reduction(0.2): EVEN}, seeds=1)
     assert [each.about for each in advise(results)] == ["undecided"]

@@ -307,7 +307,6 @@ def test_every_experiment_can_be_run(forked, name):
     # On the digits and with one seed: what varies is the experiment's, how large it is is not.
     done = forked("-m", f"experiment={name}", *SMALL, "seed=1")
     assert (done.rc, done.stderr) == (0, "")
-    grid = OmegaConf.load(ROOT / "conf" / "experiment" / f"{name}.yaml").hydra.sweeper.params
-    assert len(done.results()) == math.prod(
-        len(str(values).split(",")) for key, values in grid.items() if key != "seed"
-    )
+    sweeper = OmegaConf.load(ROOT / "conf" / "experiment" / f"{name}.yaml").hydra.sweeper
+    combinations = math.prod(len(str(values).split(",")) for key, values in sweeper.params.items() if key != "seed")
+    assert len(done.results()) == combinations * len(sweeper.get("conditions", [""]))

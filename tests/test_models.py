@@ -19,6 +19,7 @@ from class_sensitivity.models import build_model, known_models, model_digest
 from class_sensitivity.models.googlenet import Inception
 from class_sensitivity.models.plain18 import Network as Plain18
 from class_sensitivity.models.resnet18 import Network as ResNet18
+from class_sensitivity.models.vit_tiny import Layer
 from class_sensitivity.runs.run import Run
 from class_sensitivity.settings import ModelSettings
 
@@ -225,6 +226,28 @@ def test_a_module_of_googlenet_is_its_branches_side_by_side():
         for branch in module.branches
     ]
     assert kernels == [[1], [1, 3], [1, 5], [1]]
+
+
+def test_a_layer_of_vit_tiny_is_pytorchs():
+    torch.manual_seed(0)
+    ours = Layer(width=12, heads=3)
+    theirs = nn.TransformerEncoderLayer(
+        12, nhead=3, dim_feedforward=24, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    names = {
+        "self_attn.in_proj_": "projections.",
+        "self_attn.out_proj.": "output.",
+        "linear1.": "perceptron.0.",
+        "linear2.": "perceptron.2.",
+    }
+    state = theirs.state_dict()
+    for value in state.values():
+        value += 0.1 * torch.randn_like(value)  # biases begin at 0 and norms at 1
+    for theirs_begins, ours_begins in names.items():
+        state = {name.replace(theirs_begins, ours_begins): value for name, value in state.items()}
+    ours.load_state_dict(state, strict=True)
+    features = torch.randn(4, 7, 12)
+    torch.testing.assert_close(ours(features), theirs(features))
 
 
 def test_vit_tiny_would_not_know_where_a_patch_is_but_for_its_positions():

@@ -40,14 +40,20 @@ class Job:
         return self.run.directory
 
     @property
-    def title(self) -> str:
-        """What it is, in a few words."""
-        return self.run.identity.title
-
-    @property
     def rerun(self) -> bool:
         """Whether it is done although it is complete."""
         return self.run.settings.rerun
+
+
+def titles(runs: Sequence[Run]) -> list[str]:
+    """What each run is, in a few words: with data set and model, where these are not the same for all."""
+    identities = [run.identity for run in runs]
+    names = [(identity.data.name, identity.model.name) for identity in identities]
+    differing = [part for part in (0, 1) if len({name[part] for name in names}) > 1]
+    return [
+        " ".join([*(name[part] for part in differing), identity.title])
+        for name, identity in zip(names, identities, strict=True)
+    ]
 
 
 def print_status(runs: Sequence[Run], console: Console | None = None) -> None:
@@ -57,9 +63,9 @@ def print_status(runs: Sequence[Run], console: Console | None = None) -> None:
     for heading in ("state", "run", "seen"):
         table.add_column(heading, overflow="fold")
     statuses = [read_status(run.directory) for run in runs]
-    for run, status in zip(runs, statuses, strict=True):
+    for title, status in zip(titles(runs), statuses, strict=True):
         state = Text(status.state, style=_STYLES.get(status.state, ""))
-        table.add_row(state, run.identity.title, Text(status.detail))
+        table.add_row(state, Text(title), Text(status.detail))
     console.print(table)
     counts = Counter(status.state for status in statuses)
     console.print(f"{len(runs)} runs: " + ", ".join(f"{counts[state]} {state}" for state in State if counts[state]))
@@ -72,10 +78,14 @@ class SweepProgress:
 
     Args:
         jobs: The runs that were started.
+
+    Attributes:
+        titles: Job -> what it is, in a few words.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
+        self.titles = dict(zip(jobs, titles([job.run for job in jobs]), strict=True))
         self.console = Console()
         self.ended: dict[Path, RunStatus] = {}
         self._before = {job.directory: _signature(job.directory) for job in jobs}
@@ -133,7 +143,8 @@ class SweepProgress:
             status = self.ended.get(job.directory)
             if status is not None and status.state == State.FAILED:
                 table.add_row(
-                    job.title, Text("the same" if status.detail == reason else status.detail, overflow="fold")
+                    Text(self.titles[job]),
+                    Text("the same" if status.detail == reason else status.detail, overflow="fold"),
                 )
                 reason = status.detail
         if table.row_count:
@@ -143,7 +154,7 @@ class SweepProgress:
     def _end(self, job: Job, status: RunStatus) -> None:
         self.ended[job.directory] = status
         done, total = len(self.ended), len(self.jobs)
-        text = f"[{done:>{len(str(total))}}/{total}] {job.title:<32} "
+        text = f"[{done:>{len(str(total))}}/{total}] {self.titles[job]:<32} "
         if status.state == State.FAILED:
             text += "failed"
             print(f"error: {status.detail} (run: {' '.join(job.overrides)})", file=sys.stderr, flush=True)

@@ -130,7 +130,7 @@ def _import(module: str, setting: str) -> tuple[ModuleType, str]:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise ConfigError(_absent(module, error.name, setting)) from None
         raise ConfigError(f"{setting}: {module} cannot be imported: {describe(error)}.") from error
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise ConfigError(f"{setting}: {module} cannot be imported: {describe(error)}.") from error
 
 

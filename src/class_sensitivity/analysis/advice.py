@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from class_sensitivity.analysis.contrasts import pair_contrasts
+from class_sensitivity.analysis.contrasts import centred_class_contrasts, pair_contrasts
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.analysis.seeds import seeds_needed
@@ -50,17 +50,19 @@ class Advice:
     command: str = ""
 
 
-def advise(results: Results) -> list[Advice]:
+def advise(results: Results, train_counts: NDArray[np.int64] | None = None) -> list[Advice]:
     """Everything that the runs of one study advise, the most general first.
 
     Args:
         results: Of the study.
+        train_counts: (K,) training examples of each class, where they are known.
     """
     if len(results.study.seeds) < _FEWEST_SEEDS:
         sentence = "With one seed nothing says how much is chance: run more seeds before you act."
         return [Advice(UNDECIDED, "run more seeds", sentence)]
     return [
         *_what_to_buy(results),
+        *_thin(results, train_counts),
         *(piece for curve in _noise_curves(results) for piece in _labels(results, curve)),
         *(piece for curve in _reduction_curves(results) for piece in _collect(results, curve)),
         *_merge(results),
@@ -104,6 +106,24 @@ def _what_to_buy(results: Results) -> Iterator[Advice]:
         return
     sentence = f"{short[:1].upper()}{short[1:]}: at {cost.noise.label} {what} {balance.text()} points of accuracy more."
     yield Advice(BUY, short, sentence + harm)
+
+
+def _thin(results: Results, train_counts: NDArray[np.int64] | None) -> Iterator[Advice]:
+    """Classes of few examples whose recall suffers: below half of the median class, and below the mean recall."""
+    if train_counts is None or results.baseline is None or len(results.baseline.accuracy.per_seed) < _FEWEST_SEEDS:
+        return
+    names, recall, median = results.study.class_names, results.baseline.recall.scaled(100), np.median(train_counts)
+    beyond = centred_class_contrasts(results.study, {BASELINE: 1.0}, alpha=results.alpha)
+    thin = [int(c) for c in _stand_out(results, beyond, above=False) if train_counts[c] < median / 2]
+    if thin:
+        which = [f"{names[c]} ({train_counts[c]:,} examples, recall {recall[c].text(unit='%')})" for c in thin]
+        yield Advice(
+            COLLECT,
+            f"collect more of {_joined([names[c] for c in thin])}: few examples",
+            f"Collect more of {_joined(which)}: the median class has {median:,.0f} examples, and all classes together "
+            f"a mean recall of {np.nanmean(recall.value):.1f} %.",
+            tuple(names[c] for c in thin),
+        )
 
 
 def _stand_out(results: Results, values: Estimate, *, above: bool) -> NDArray[np.int64]:

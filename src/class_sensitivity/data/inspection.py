@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -55,6 +56,16 @@ class Inspection:
         """What a person can find an image by: its file, or its place."""
         files = self.train_files if image.split == "train" else self.test_files
         return files[image.index] if files else f"{image.split} image {image.index}"
+
+    def short_name_of(self, image: ImageRef) -> str:
+        """The same without the folders that all files have in common."""
+        name = self.name_of(image)
+        return os.path.relpath(name, self._common) if self._common else name
+
+    @cached_property
+    def _common(self) -> str:
+        files = (*self.train_files, *self.test_files)
+        return os.path.commonpath(map(os.path.dirname, files)) if files else ""
 
 
 def inspect_data(settings: DataSettings, digest: str) -> Inspection:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -138,7 +139,7 @@ def _write_all(folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, consol
             for spec in plan.specs:
                 figures.append(_save(spec, folder, place))
                 progress.advance(task)
-            advice = [*advise(results), *advise_on_images(plan.suspects, plan.inspection)]
+            advice = [*advise(results, plan.train_counts), *advise_on_images(plan.suspects, plan.inspection)]
             verdicts = plan.claims.judge(results, _other_models(results, all_results)) if plan.claims else []
             sections.append(
                 Section(
@@ -170,6 +171,7 @@ class _Plan:
     claims: ClaimSet | None
     suspects: list[Suspect]
     inspection: Inspection | None
+    train_counts: NDArray[np.int64] | None
     specs: list[FigureSpec]
     missing: list[str]
 
@@ -183,7 +185,7 @@ def _plan(results: Results, all_results: list[Results], settings: AnalyzeSetting
     suspects = _suspects([results, *_other_models(results, all_results)])
     focus = claims.focus if claims else Focus()
     specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects))
-    return _Plan(results, claims, suspects, inspection, specs, missing)
+    return _Plan(results, claims, suspects, inspection, _train_counts(study), specs, missing)
 
 
 def _any_record(study: Study) -> RunRecord | None:
@@ -192,6 +194,14 @@ def _any_record(study: Study) -> RunRecord | None:
         return read_record(next(iter(study.directories.values())), arrays=())
     except (UserError, StopIteration):
         return None
+
+
+def _train_counts(study: Study) -> NDArray[np.int64] | None:
+    """(K,) training examples of each class at the baseline, where a record says so."""
+    for (condition, _), place in study.directories.items():
+        if condition == BASELINE:
+            return np.asarray(np.array(read_record(place, arrays=()).noise.counts, np.int64).sum(axis=1))
+    return None
 
 
 def _suspects(all_results: Sequence[Results]) -> list[Suspect]:

@@ -122,8 +122,8 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
         yield FigureSpec(
             f"cost_{cost.noise.name}{control}",
             f"Misled, or just short of data? {cost.noise.label}",
-            f"The control, {cost.control.label}, removes exactly the examples that the noise touches. Baseline minus control is the cost of "
-            "less data; control minus noise is the further cost of being misled.",
+            f"The control, {cost.control.label}, removes exactly the examples that the noise touches. Baseline minus "
+            "control is the cost of less data; control minus noise is the further cost of being misled.",
             lambda cost=cost: curves.plot_cost(cost, names),  # type: ignore[misc]
         )
     for kind, curve in results.curves.items():

@@ -80,7 +80,8 @@ def advise_on_images(suspects: Sequence[Suspect], inspection: Inspection | None)
 def describe(inspection: Inspection) -> Iterator[Line]:
     """What was seen, one line a matter; what is in order is said in a word."""
     yield from _sizes(inspection)
-    yield from (Line("import", sentence) for sentence in inspection.imported)
+    if inspection.imported:
+        yield Line("import", " ".join(inspection.imported[1:]))  # the first says what `images` does
     yield from _copies(inspection)
     yield from _odd(inspection)
     yield from _closest(inspection)
@@ -123,7 +124,7 @@ def _odd(inspection: Inspection) -> Iterator[Line]:
     if odd:
         counts = ", ".join(f"{len(images):,} {issue}" for issue, images in odd.items())
         first = next(iter(odd.values()))[0]
-        yield Line("odd", f"{counts}; such as {inspection.name_of(first)}")
+        yield Line("odd", f"{counts}; such as {inspection.short_name_of(first)}")
     if inspection.health.left_out:
         yield Line("not done", inspection.health.left_out)
 
@@ -138,5 +139,5 @@ def _closest(inspection: Inspection) -> Iterator[Line]:
 
 
 def _examples(inspection: Inspection, pairs: list[tuple[ImageRef, ImageRef]]) -> str:
-    named = [f"{inspection.name_of(a)} = {inspection.name_of(b)}" for a, b in pairs[:_NAMED]]
+    named = [f"{inspection.short_name_of(a)} = {inspection.short_name_of(b)}" for a, b in pairs[:_NAMED]]
     return f"; such as {'; '.join(named)}" if named else ""

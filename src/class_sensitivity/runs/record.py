@@ -14,7 +14,7 @@ from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.settings import DataSettings
 from class_sensitivity.stress import NoiseAudit
 
-#: The layout of a record, and the way in which chance is drawn. 4: a reduced set is visited in the order of the full one.
+#: The layout of a record, and how chance is drawn. 4: a reduced set is visited in the order of the full one.
 SCHEMA = 4
 
 #: Schemas that are read; in the older one, runs without reduction are the same to the last bit.

@@ -1,5 +1,6 @@
 """A network that begins with weights from a file of the user's."""
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def load_weights(network: nn.Module, path: str) -> None:
 def _read_state(path: str) -> dict[str, torch.Tensor]:
     expected = "it must hold a state dict, as torch.save(model.state_dict(), PATH) writes it"
     try:
-        state: Any = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about the file is said below
+            state: Any = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
     except OSError as error:
         raise ConfigError(f"model.weights={path} cannot be read ({error.strerror}).") from None
     except Exception as error:  # torch raises several kinds for files that are damaged or hold more than tensors

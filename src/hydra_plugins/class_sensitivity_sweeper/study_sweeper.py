@@ -4,6 +4,7 @@ Hydra finds it because its package lies in the namespace `hydra_plugins`. It han
 launcher is configured, so it knows nothing of processes or clusters.
 """
 
+import shlex
 import time
 import traceback
 import warnings
@@ -54,6 +55,8 @@ class StudySweeperConfig:
     _target_: str = "hydra_plugins.class_sensitivity_sweeper.study_sweeper.StudySweeper"
     #: Setting -> comma-separated values; how a file in conf/experiment/ brings a grid. The command line wins.
     params: dict[str, str] = field(default_factory=dict)
+    #: Settings that go together, such as "noise.frac=0.3 seed=1"; the grid is run with each, one after the other.
+    conditions: list[str] = field(default_factory=lambda: [""])
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConfig, provider="class_sensitivity")
@@ -66,8 +69,8 @@ class StudySweeper(Sweeper):
     first one starts. Jobs that are the same run (a baseline reached by two noise kinds) are one.
     """
 
-    def __init__(self, params: Mapping[str, str]) -> None:
-        self.params = params
+    def __init__(self, params: Mapping[str, str], conditions: Sequence[str] = ("",)) -> None:
+        self.params, self.conditions = params, conditions
         self.config: DictConfig | None = None
         self.context: HydraContext | None = None
         self.launcher: Launcher | None = None
@@ -93,10 +96,13 @@ class StudySweeper(Sweeper):
 
         assert self.config is not None
         assert self.context is not None
-        overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(
-            [f"{key}={values}" for key, values in self.params.items()] + arguments
-        )
-        (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+        parser = OverridesParser.create(config_loader=self.context.config_loader)
+        params = [f"{key}={values}" for key, values in self.params.items()]
+        grid: list[list[str]] = []
+        for condition in self.conditions:
+            # Of two values for one setting the later counts, so that the command line wins.
+            overrides = parser.parse_overrides([*params, *shlex.split(condition), *arguments])
+            grid += BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
         jobs = self._jobs(grid)
         if self.config.status:
             print_status([job.run for job in jobs])
@@ -147,7 +153,9 @@ class StudySweeper(Sweeper):
                 if losses[job.directory] > 1:
                     progress.failed(job, f"Its process was lost twice ({type(crash).__name__}: {crash}).")
                 else:
-                    progress.say(f"{job.title}: its process was lost ({type(crash).__name__}); trying once more")
+                    progress.say(
+                        f"{progress.titles[job]}: its process was lost ({type(crash).__name__}); trying once more"
+                    )
 
     def _lost(self, jobs: Sequence["Job"]) -> list["Job"]:
         """The jobs whose process was killed; if none was even begun, all that no process is doing."""

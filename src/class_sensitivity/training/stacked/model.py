@@ -1,15 +1,13 @@
 """M networks of one architecture as one: every weight has a leading dimension of members."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from class_sensitivity.training import onednn
 
@@ -57,7 +55,7 @@ class StackedNetwork(nn.Module):
             return logits
 
         in_dims = (0, 0, 0 if images.dim() == 5 else None)
-        with onednn.disabled(), _batchable_attention(images.device):
+        with onednn.disabled():
             # What a layer draws itself, such as dropout, would differ from what the member alone draws.
             logits: torch.Tensor = vmap(one, in_dims=in_dims, randomness="error")(parameters, buffers, images)
         return logits
@@ -66,20 +64,6 @@ class StackedNetwork(nn.Module):
         """The state dict of one member, as its network alone would give it."""
         names = [*self.parameter_names, *self.buffer_names]
         return {name: getattr(self, flat_name(name)).detach()[member].clone() for name in names}
-
-
-@contextmanager
-def _batchable_attention(device: torch.device) -> Iterator[None]:
-    """Within it attention is computed by operations that can be batched: not in one piece, as PyTorch has it for CPUs
-    and, under the name of fast path, for evaluation.
-    """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def why_not_stacked(networks: Sequence[nn.Module], image: tuple[int, int, int]) -> str | None:
