@@ -37,8 +37,8 @@ MAY_KNOW = {
     "analysis": {"runs"},
     "figures": {"runs", "analysis"},
     "report": {"data", "runs", "analysis", "figures"},
-    "hydra_plugins": {"config", "runs", "sweep", "training"},
-    "train.py": {"config", "command_line", "runs", "sweep", "training"},
+    "hydra_plugins": {"config", "runs", "sweep", "training", "report"},  # the report, for inspect=true
+    "train.py": {"config", "command_line", "runs", "sweep", "training", "report"},
     "analyze.py": {"config", "command_line", "report"},
 }
 
@@ -48,7 +48,7 @@ _DOOR = ("config", "command_line", "train.py", "analyze.py", "hydra_plugins")
 KNOWN_TO = {
     "hydra": _DOOR,
     "omegaconf": _DOOR,
-    "msgspec": ("runs.record", "data.importing"),
+    "msgspec": ("runs.record", "data.importing", "data.inspection"),
     "filelock": ("runs.lease", "training"),
     "joblib": ("threads",),
     "torch": ("data.augment", "data.loader", "data.datamodule", "models", "training"),

@@ -94,6 +94,9 @@ def test_commands_have_settings_that_exist(script: str, arguments: str) -> None:
 def test_settings_named_in_prose_exist() -> None:
     groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
     known = {*config.setting_names(TrainSettings), *config.setting_names(AnalyzeSettings), *groups}
+    for group in ("data", "model"):  # what one data set or one network alone has
+        files = [yaml.safe_load(path.read_text()) for path in (ROOT / "conf" / group).iterdir()]
+        known |= {f"{group}.{key}" for values in files for key in values.get(group, values)}
     for name, document in zip(NAMES, DOCUMENTS, strict=True):
         for code in re.findall(r"`([^`\n]+)`", document.read_text()):
             # Without arguments of Python functions: those in brackets, and those whose value is one of Python's.

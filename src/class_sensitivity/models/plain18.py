@@ -15,7 +15,7 @@ class Network(resnet18.Network):
     Examples:
         >>> network = Network(in_channels=3, image_size=(32, 32), num_classes=10, width=8)
         >>> sum(parameter.numel() for parameter in network.parameters())
-        172010
+        173490
     """
 
     skip = False
