@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,11 +30,12 @@ from class_sensitivity.data.inspection import Inspection, read_inspection
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.axes import figure_of
-from class_sensitivity.report.console import print_section
+from class_sensitivity.report.console import print_models, print_section
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
 from class_sensitivity.report.findings import at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
-from class_sensitivity.report.page import SavedFigure, Section, render
+from class_sensitivity.report.page import ModelSection, SavedFigure, Section, render
+from class_sensitivity.report.separation import Separation, compared_models, separation_of
 from class_sensitivity.report.tables import suspects_table, write_tables
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.runs.directory import read_record
@@ -68,7 +70,7 @@ def write_report(settings: AnalyzeSettings) -> Path:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
             fresh = Path(scratch) / out.name
             fresh.mkdir()
-            sections = _write_all(fresh, runs, settings, console)
+            sections, of_models = _write_all(fresh, runs, settings, console)
             _move_into_place(fresh, out, Path(scratch))
     except OSError as error:
         raise ReportError(
@@ -77,6 +79,8 @@ def write_report(settings: AnalyzeSettings) -> Path:
         ) from None
     for section in sections:
         print_section(console, section)
+    for models in of_models:
+        print_models(console, models)
     if runs.left_out:
         console.print(f"Run directories left out: {len(runs.left_out)}; the report says why.", highlight=False)
     console.print(f"Report: {out / PAGE}", highlight=False, markup=False, soft_wrap=True)
@@ -119,32 +123,44 @@ def _move_into_place(fresh: Path, out: Path, scratch: Path) -> None:
         raise
 
 
-def _write_all(folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, console: Console) -> list[Section]:
+def _write_all(
+    folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, console: Console
+) -> tuple[list[Section], list[ModelSection]]:
     with console.status("Statistics ..."):
         all_results = [
             analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed) for study in runs
         ]
     limit = relative_limit(all_results)
     root = Path(settings.runs).expanduser()
-    plans = [_plan(results, all_results, settings, root, limit) for results in all_results]
+    with console.status("Look-alikes ..."):
+        plans = [_plan(results, all_results, settings, root, limit) for results in all_results]
+        separations = {plan.results.study.recipe: plan.separation for plan in plans if plan.separation}
+        models = compared_models(all_results, separations, settings)
     sections = []
+    of_models: list[ModelSection] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    (folder / "figures").mkdir()
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Figures", total=sum(len(plan.specs) for plan in plans))
+        task = progress.add_task("Figures", total=sum(len(plan.specs) for plan in plans) + len(models))
+        for compared in models:
+            figures = [_save(spec, folder, Path("figures")) for spec in compared.specs()]
+            of_models.append(ModelSection(compared.data, list(compared.lines()), compared.models, figures))
+            progress.advance(task)
         for plan in plans:
             results = plan.results
             place = Path("figures") / results.study.recipe
-            (folder / place).mkdir(parents=True)
+            (folder / place).mkdir()
             figures = []
             for spec in plan.specs:
                 figures.append(_save(spec, folder, place))
                 progress.advance(task)
             advice = [*advise(results, plan.train_counts), *advise_on_images(plan.suspects, plan.inspection)]
             verdicts = plan.claims.judge(results, _other_models(results, all_results)) if plan.claims else []
+            glance = at_a_glance(results, advice, verdicts, next_runs(results.study, verdicts))
             sections.append(
                 Section(
                     results=results,
-                    glance=at_a_glance(results, advice, verdicts, next_runs(results.study, verdicts)),
+                    glance=[*glance[:1], *([plan.separation.line()] if plan.separation else []), *glance[1:]],
                     advice=advice,
                     findings=findings(results),
                     seen=list(describe(plan.inspection)) if plan.inspection else [],
@@ -156,11 +172,13 @@ def _write_all(folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, consol
             )
     (folder / "tables").mkdir()
     suspects = [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans]
-    tables = write_tables(all_results, [section.verdicts for section in sections], suspects, folder / "tables")
-    page, summary = render(sections, runs.left_out, tables, settings)
+    pairs = [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans]
+    verdicts_of_all = [section.verdicts for section in sections]
+    tables = write_tables(all_results, verdicts_of_all, {"suspects": suspects, "pairs": pairs}, folder / "tables")
+    page, summary = render(sections, of_models, runs.left_out, tables, settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
-    return sections
+    return sections, of_models
 
 
 @dataclass(frozen=True)
@@ -172,6 +190,7 @@ class _Plan:
     suspects: list[Suspect]
     inspection: Inspection | None
     train_counts: NDArray[np.int64] | None
+    separation: Separation | None
     specs: list[FigureSpec]
     missing: list[str]
 
@@ -184,8 +203,10 @@ def _plan(results: Results, all_results: list[Results], settings: AnalyzeSetting
     arrays, missing = _images(study, record, settings.data_dir)
     suspects = _suspects([results, *_other_models(results, all_results)])
     focus = claims.focus if claims else Focus()
+    separation = separation_of(results, arrays, inspection, settings)
     specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects))
-    return _Plan(results, claims, suspects, inspection, _train_counts(study), specs, missing)
+    specs += separation.specs() if separation else []
+    return _Plan(results, claims, suspects, inspection, _train_counts(study), separation, specs, missing)
 
 
 def _any_record(study: Study) -> RunRecord | None:

@@ -1,11 +1,14 @@
 """What the terminal shows of a report: each study at a glance; the page has the rest."""
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from class_sensitivity.analysis.study import Study
-from class_sensitivity.report.page import Section
+from class_sensitivity.report.findings import Line
+from class_sensitivity.report.page import ModelSection, Section
 
 
 def print_section(console: Console, section: Section) -> None:
@@ -13,13 +16,25 @@ def print_section(console: Console, section: Section) -> None:
     study = section.results.study
     title = f"\n{study.data}, {study.model}, {study.num_runs} runs"
     console.print(title, style="bold", markup=False, highlight=False)
+    missing = _missing_runs(study)
+    gaps = [Line("missing", f"{missing} runs of this grid; the page lists them")] if missing else []
+    print_lines(console, [*section.glance, *gaps])
+
+
+def print_models(console: Console, section: ModelSection) -> None:
+    """What several models on one data set have in common."""
+    title = f"\nThe model or the data? {section.data}, {', '.join(section.models)}"
+    console.print(title, style="bold", markup=False, highlight=False)
+    print_lines(console, section.lines)
+
+
+def print_lines(console: Console, lines: Iterable[Line]) -> None:
+    """Lines side by side with what they are about."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for line in section.glance:
+    for line in lines:
         table.add_row(Text(line.about), Text(line.text))
-    if (missing := _missing_runs(study)) > 0:
-        table.add_row(Text("missing"), Text(f"{missing} runs of this grid; the page lists them"))
     console.print(table, highlight=False)
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from class_sensitivity.analysis.advice import Advice
 from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.health import ImageRef
 from class_sensitivity.data.inspection import Inspection, inspect_data, write_inspection
 from class_sensitivity.errors import RunError
+from class_sensitivity.report.console import print_lines
 from class_sensitivity.report.findings import Line
 from class_sensitivity.runs.run import Run
 
@@ -34,12 +33,7 @@ def inspect(run: Run, console: Console | None = None) -> None:
     data, digest = run.settings.data, run.identity.data.digest
     with console.status(f"Looking through {data.name} ..."):
         inspection = inspect_data(data, digest)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for line in describe(inspection):
-        table.add_row(Text(line.about), Text(line.text))
-    console.print(table, highlight=False)
+    print_lines(console, describe(inspection))
     try:
         path = write_inspection(inspection, Path(run.settings.runs).expanduser())
     except OSError as error:

@@ -183,6 +183,23 @@ class Section:
         return rows
 
 
+@dataclass(frozen=True)
+class ModelSection:
+    """What the page says of several models on one data set.
+
+    Attributes:
+        data: The data set.
+        lines: What is known.
+        models: Their names.
+        figures: In the order of the page.
+    """
+
+    data: str
+    lines: list[Line]
+    models: tuple[str, ...]
+    figures: list[SavedFigure]
+
+
 def _ranks(values: np.typing.NDArray[np.float64]) -> np.typing.NDArray[np.int64]:
     """1 = smallest."""
     ranks: np.typing.NDArray[np.int64] = np.argsort(np.argsort(values, kind="stable"), kind="stable") + 1
@@ -207,12 +224,17 @@ def _markdown(text: object) -> str:
 
 
 def render(
-    sections: Sequence[Section], left_out: Sequence[LeftOut], tables: Sequence[str], settings: AnalyzeSettings
+    sections: Sequence[Section],
+    of_models: Sequence[ModelSection],
+    left_out: Sequence[LeftOut],
+    tables: Sequence[str],
+    settings: AnalyzeSettings,
 ) -> tuple[str, str]:
     """The page and the summary.
 
     Args:
         sections: One a study.
+        of_models: One a data set of several models.
         left_out: Run directories that were left out.
         tables: Names of the tables beside the page.
         settings: What was asked for.
@@ -222,6 +244,7 @@ def render(
     """
     values = {
         "sections": sections,
+        "of_models": of_models,
         "left_out": left_out,
         "tables": tables,
         "settings": settings,

@@ -1,6 +1,6 @@
 """Tidy tables of everything the report shows; `docs/tables.md` describes them column by column."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -291,7 +291,7 @@ TABLES = {
 def write_tables(
     all_results: Sequence[Results],
     all_verdicts: Sequence[Sequence[Verdict]],
-    all_suspects: Sequence[pd.DataFrame],
+    others: Mapping[str, Sequence[pd.DataFrame]],
     folder: Path,
 ) -> list[str]:
     """Writes every table as CSV and Parquet, all studies in one with a column `recipe`, and the arrays.
@@ -299,7 +299,7 @@ def write_tables(
     Args:
         all_results: One a study.
         all_verdicts: The claims' verdicts of each study.
-        all_suspects: The suspects of each study, as `suspects_table`.
+        others: Name of a further table -> one of each study.
         folder: Where to; must exist.
 
     Returns:
@@ -309,7 +309,7 @@ def write_tables(
     makers = {name: [make(results) for results in all_results] for name, make in TABLES.items()}
     makers["claims"] = [claims_table(verdicts) for verdicts in all_verdicts]
     makers["claim_parts"] = [parts_table(verdicts) for verdicts in all_verdicts]
-    makers["suspects"] = list(all_suspects)
+    makers |= {name: list(frames) for name, frames in others.items()}
     for name, frames in makers.items():
         tagged = []
         for results, frame in zip(all_results, frames, strict=True):

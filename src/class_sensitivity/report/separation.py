@@ -1,0 +1,244 @@
+"""Which classes look alike, and who agrees: the images alone, people, other models; in words, figures and tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from class_sensitivity.analysis.estimate import with_interval
+from class_sensitivity.analysis.model_dependence import (
+    ConfusablePair,
+    ModelDependence,
+    confusable_pairs,
+    model_dependences,
+    models_of_one_data_set,
+)
+from class_sensitivity.analysis.pair_agreement import RankCorrelation, pair_agreement
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.separability import Separability, separability
+from class_sensitivity.analysis.study import Study
+from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.inspection import Inspection
+from class_sensitivity.data.lookalikes import image_separation, people_confusion
+from class_sensitivity.figures.model_dependence import plot_model_dependence
+from class_sensitivity.figures.separability import plot_lookalikes, plot_separability
+from class_sensitivity.report.figure_list import FigureSpec
+from class_sensitivity.report.findings import Line
+from class_sensitivity.runs.condition import BASELINE
+from class_sensitivity.settings import AnalyzeSettings
+
+#: Pairs that are named in a line.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class OtherMap:
+    """What somebody else says of the pairs of classes.
+
+    Attributes:
+        name: Who, as a file name has it.
+        label: Who, in words.
+        values: (K, K) distances, or shares of confusion.
+        distances: Whether large values are of classes that are far apart.
+        agreement: With the study's look-alikeness.
+    """
+
+    name: str
+    label: str
+    values: NDArray[np.float64]
+    distances: bool
+    agreement: RankCorrelation
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How alike the classes of one study look.
+
+    Attributes:
+        found: To its model.
+        maps: To others.
+    """
+
+    found: Separability
+    maps: tuple[OtherMap, ...]
+
+    def line(self) -> Line:
+        """The most alike pairs and all agreements, in one line."""
+        names, alike = self.found.class_names, self.found.symmetric.scaled(100)
+        pairs = [f"{names[i]} and {names[j]} ({alike[i, j].text()} %)" for i, j in self.found.pairs[:_NAMED]]
+        agreements = [
+            f"{each.label} {with_interval(each.agreement.rho, each.agreement.low, each.agreement.high, digits=2)}"
+            for each in self.maps
+        ]
+        agree = f"; rank correlation of all pairs with {', with '.join(agreements)}" if agreements else ""
+        return Line("look-alikes", f"{', '.join(pairs)}{agree}")
+
+    def specs(self) -> Iterator[FigureSpec]:
+        """The most alike pairs, and each other map against the model's."""
+        yield FigureSpec(
+            "separability",
+            "The pairs of classes that look most alike",
+            "Share of images of either class that are taken for the other at the baseline, the mean of both directions, "
+            f"with intervals over seeds and test images; the average pair has {100 * self.found.mean:.2f} %.",
+            lambda: plot_separability(self.found),
+        )
+        for each in self.maps:
+            yield FigureSpec(
+                f"lookalikes_{each.name}",
+                f"Look-alikes: the model against {each.label}",
+                f"Every point is a pair of classes. Rank correlation {each.agreement.text()}, by permuted classes.",
+                lambda each=each: plot_lookalikes(  # type: ignore[misc]
+                    self.found.symmetric,
+                    each.values,
+                    self.found.class_names,
+                    other_label=each.label,
+                    distances=each.distances,
+                ),
+            )
+
+    def table(self) -> pd.DataFrame:
+        """One row per pair of classes, the most alike first."""
+        names, alike = self.found.class_names, self.found.symmetric
+        rows = []
+        for i, j in self.found.pairs:
+            row: dict[str, object] = {"class_a": names[i], "class_b": names[j], "seeds": len(self.found.seeds)}
+            row |= {"look_alikeness": alike.value[i, j], "low": alike.low[i, j], "high": alike.high[i, j]}
+            row |= {"a_for_b": self.found.directed.value[i, j], "b_for_a": self.found.directed.value[j, i]}
+            row["confusable"] = self.found.confusable[i, j]
+            for stress, growth in self.found.growth.items():
+                row |= {f"growth_{stress}": growth.value[i, j]}
+                row |= {f"growth_{stress}_low": growth.low[i, j], f"growth_{stress}_high": growth.high[i, j]}
+            rows.append(row | {each.name: (each.values[i, j] + each.values[j, i]) / 2 for each in self.maps})
+        return pd.DataFrame(rows)
+
+
+def separation_of(
+    results: Results, arrays: ImageArrays | None, inspection: Inspection | None, settings: AnalyzeSettings
+) -> Separation | None:
+    """How alike the classes of a study look, to whom there is something known of; None without a baseline.
+
+    Args:
+        results: Of the study.
+        arrays: The data set's images, if they can be had.
+        inspection: What an inspection saw, if there was one.
+        settings: Where people's choices are.
+
+    Raises:
+        DataError: These cannot be read, or do not fit.
+    """
+    study = results.study
+    if not study.has(BASELINE):
+        return None
+    maps = []
+    if arrays is not None or inspection is not None:
+        known = inspection.distances if inspection is not None else None
+        if known is None and arrays is not None:
+            known = image_separation(arrays.train_images, arrays.train_labels, study.num_classes)
+        assert known is not None
+        maps.append(_map(study, "images", "the images alone", known, settings, distances=True))
+    if settings.people is not None:
+        chosen = people_confusion(settings.people, study.labels, study.num_classes)
+        maps.append(_map(study, "people", "people", chosen, settings, distances=False))
+    return Separation(separability(study, alpha=settings.alpha), tuple(maps))
+
+
+def _map(
+    study: Study,
+    name: str,
+    label: str,
+    values: NDArray[np.float64],
+    settings: AnalyzeSettings,
+    *,
+    distances: bool,
+) -> OtherMap:
+    agreement = pair_agreement(
+        study,
+        -values if distances else values,
+        alpha=settings.alpha,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    return OtherMap(name, label, values, distances, agreement)
+
+
+@dataclass(frozen=True)
+class ModelsCompared:
+    """What several models on one data set have in common.
+
+    Attributes:
+        data: The data set.
+        found: For each stress that they share.
+        pairs: Pairs of classes that some model confuses.
+        models: Their names.
+    """
+
+    data: str
+    found: list[ModelDependence]
+    pairs: list[ConfusablePair]
+    models: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For the file of its figure."""
+        return f"models_{self.data}"
+
+    def lines(self) -> Iterator[Line]:
+        """What is known, in a few lines."""
+        for each in self.found:
+            weakest, names = each.weakest, each.compared.class_names
+            test = "" if each.interaction is None else f"; whether their patterns differ: p = {each.interaction.p:.2g}"
+            yield Line(
+                each.compared.label,
+                f"the orders of sensitivity of {weakest.first} and {weakest.second} agree least, rank correlation "
+                f"{weakest.agreement.text()}{test}",
+            )
+            disagreed = [
+                f"{names[c]} ({pair.first} {pair.centred[c].text(1, signed=True)} against {pair.second})"
+                for pair in each.pairs
+                for c in np.flatnonzero(pair.marked)
+            ]
+            if disagreed:
+                yield Line("they disagree on", ", ".join(disagreed))
+            yield from (Line("left out", sentence) for sentence in each.compared.left_out)
+        for whose, words in (("data", "confused by every model"), ("model", "by some models, certainly not by others")):
+            listed = [f"{pair.first} and {pair.second}" for pair in self.pairs if pair.belongs_to == whose]
+            if listed:
+                yield Line(words, ", ".join(listed))
+
+    def specs(self) -> Iterator[FigureSpec]:
+        """What every class loses under every model."""
+        if self.found:
+            yield FigureSpec(
+                self.name,
+                f"The model or the data? {self.data}",
+                "Points of recall that each class loses per 10 points of stress, under each model, with intervals over "
+                "seeds and test images. What all models share belongs to the data.",
+                lambda: plot_model_dependence(self.found),
+            )
+
+
+def compared_models(
+    all_results: Sequence[Results], separations: Mapping[str, Separation], settings: AnalyzeSettings
+) -> list[ModelsCompared]:
+    """Every data set on which several models were trained.
+
+    Args:
+        all_results: One a study.
+        separations: Recipe of a study -> its separation.
+        settings: Coverage, draws and their seed.
+    """
+    compared = []
+    for studies in models_of_one_data_set([results.study for results in all_results]):
+        if len({study.model for study in studies}) < 2:
+            continue
+        found = model_dependences(studies, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed)
+        known = {
+            study.model: separations[study.recipe].found
+            for study in studies
+            if study.recipe in separations and len(separations[study.recipe].found.seeds) > 1
+        }
+        pairs = confusable_pairs(known, alpha=settings.alpha) if len(known) > 1 else []
+        compared.append(ModelsCompared(studies[0].data, found, pairs, tuple(study.model for study in studies)))
+    return compared
