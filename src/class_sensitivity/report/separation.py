@@ -80,7 +80,7 @@ class Separation:
         yield FigureSpec(
             "separability",
             "The pairs of classes that look most alike",
-            "Share of images of either class that are taken for the other at the baseline, the mean of both directions, "
+            "Share of images of either class that are taken for the other at the baseline, both directions averaged, "
             f"with intervals over seeds and test images; the average pair has {100 * self.found.mean:.2f} %.",
             lambda: plot_separability(self.found),
         )
