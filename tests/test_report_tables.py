@@ -1,5 +1,6 @@
 """The tables of a report: documented, alike in both formats, and with the numbers of the analysis."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,35 +8,85 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from numpy.typing import NDArray
 from support.commands import ROOT
 from support.plans import load_one
 from support.reports import PLAN, RESAMPLES, WORLD, csv_of, leave_unpictured, parquet_of, settings
-from support.synthetic import THREE, write_run, write_study
+from support.synthetic import THREE, made_up_run, make_record, settings_of, write_record, write_study
 
 from class_sensitivity.analysis.claims.judging import UNDECIDED, Comparison, Verdict, judge_part
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_to_tell
 from class_sensitivity.analysis.sensitivity import analyse
+from class_sensitivity.data.health import HealthReport
+from class_sensitivity.data.inspection import Inspection, write_inspection
 from class_sensitivity.report.build import write_report
 from class_sensitivity.report.tables import claims_table, parts_table
 from class_sensitivity.runs.condition import BASELINE
 
+#: Test image -> the probability that every network of the baseline gives to its label; of the next class it is sure.
+MISLABELLED = {100: 0.01, 7: 0.04}
+
+#: Distances of the three classes by images alone, as an inspection would find them.
+DISTANCES = [[0.0, 1.0, 2.0], [1.0, 0.0, 4.0], [2.0, 4.0, 0.0]]
+
+
+def write_sure_baseline(root: Path, seed: int) -> None:
+    """A run of the baseline that is sure of another class for the images of `MISLABELLED`."""
+    run = made_up_run(settings_of(BASELINE, seed, runs=str(root), data__name="cifar10"))
+    preds = WORLD.predict(PLAN[BASELINE], BASELINE.name, seed)
+    preds[list(MISLABELLED)] = (WORLD.labels[list(MISLABELLED)] + 1) % 3
+    record = make_record(WORLD, None, run, preds=preds)
+    for image, share in MISLABELLED.items():
+        row = np.full(3, 0.0)
+        row[preds[image]], row[WORLD.labels[image]] = 1 - share, share
+        record.arrays["test_probabilities"][image] = row
+    write_record(record, run.directory)
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """Runs on a data set that claims are about; one condition lacks a seed."""
-    found = write_study(tmp_path_factory.mktemp("runs"), WORLD, PLAN, (1, 2, 3), data="cifar10")
-    write_run(found, WORLD, PLAN[BASELINE], seed=4, data__name="cifar10")
+    """Inspected runs on a data set that claims are about; one condition lacks a seed."""
+    stressed = {condition: matrix for condition, matrix in PLAN.items() if condition != BASELINE}
+    found = write_study(tmp_path_factory.mktemp("runs"), WORLD, stressed, (1, 2, 3), data="cifar10")
+    for seed in (1, 2, 3, 4):
+        write_sure_baseline(found, seed)
+    inspection = Inspection(
+        data="cifar10",
+        digest="0123456789abcdef",
+        class_names=THREE,
+        train_counts=(20, 15, 15),
+        test_counts=WORLD.per_class,
+        imported=(),
+        health=HealthReport(50, len(WORLD.labels), ()),
+        separation=DISTANCES,
+        train_files=tuple(f"pictures/train/{i}.png" for i in range(50)),
+        test_files=tuple(f"pictures/test/{i}.png" for i in range(len(WORLD.labels))),
+    )
+    write_inspection(inspection, found)
     return found
 
 
 @pytest.fixture(scope="module")
-def report(root, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("reports") / "report"
+def people(tmp_path_factory) -> NDArray[np.int64]:
+    """(n, 3) how many of twenty people chose each class: most the label, some the class before it."""
+    rng, labels = np.random.default_rng(0), WORLD.labels
+    counts = np.zeros((len(labels), 3), np.int64)
+    wrong = rng.integers(0, 4, len(labels)) * (1 + labels)
+    counts[np.arange(len(labels)), labels] = 20 - wrong
+    counts[np.arange(len(labels)), (labels - 1) % 3] = wrong
+    return counts
+
+
+@pytest.fixture(scope="module")
+def report(root, people, tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("reports")
+    np.save(place / "people.npy", people)
     with pytest.MonkeyPatch.context() as monkeypatch:
         leave_unpictured(monkeypatch)
-        return write_report(settings(root, out, "data_dir=nowhere"))
+        asked = settings(root, place / "report", "data_dir=nowhere", f"people={place / 'people.npy'}")
+        return write_report(asked)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +127,12 @@ COLUMNS = {
     "claim_parts": [
         "recipe", "id", "part", "verdict", "note", "decisive", "effect", "standard_error", "margin", "unit",
     ],
+    "pairs": [
+        "recipe", "class_a", "class_b", "seeds", "look_alikeness", "low", "high", "a_for_b", "b_for_a", "confusable",
+        "growth_shuffle", "growth_shuffle_low", "growth_shuffle_high", "growth_reduction", "growth_reduction_low",
+        "growth_reduction_high", "images", "people",
+    ],
+    "suspects": ["recipe", "image", "file", "label", "predicted", "confidence", "self_confidence"],
 }  # fmt: skip
 
 
@@ -113,7 +170,7 @@ def test_a_table_reads_back_alike_from_csv_and_parquet(report, name):
 
 def test_the_counts_are_those_of_the_run_directories(report, root):
     table = parquet_of(report, "counts").set_index(["condition", "seed", "true", "predicted"])["count"]
-    (recipe,) = root.iterdir()
+    (recipe,) = root.glob("cifar10-*")
     with xr.open_dataset(report / "tables" / f"{recipe.name}.nc") as arrays:
         arrays.load()
     runs = sorted(recipe.glob("*/*/result.json"))
@@ -207,3 +264,60 @@ def test_claims_and_their_parts_are_rows():
     assert table.note.tolist() == ["As it was.", ""]
     assert table.decisive.tolist() == ["small fall", "rise"]
     np.testing.assert_allclose(table[["effect", "standard_error", "margin"]], [[3, 1, 3], [0.5, 1, 0.5]])
+
+
+def recalls_of(root: Path, condition: str, seeds: tuple[int, ...]) -> NDArray[np.float64]:
+    """(S, 3, 3) shares [true, predicted], straight from the files."""
+    (recipe,) = root.glob("cifar10-*")
+    counts = [json.loads((recipe / condition / f"seed-{s}" / "result.json").read_text())["confusion"] for s in seeds]
+    return np.array(counts) / np.array(WORLD.per_class)[:, np.newaxis]
+
+
+def test_pairs_are_the_shares_that_are_taken_for_one_another_the_most_alike_first(report, root, people):
+    table = parquet_of(report, "pairs")
+    assert table.look_alikeness.is_monotonic_decreasing
+    assert sorted(zip(table.class_a, table.class_b, strict=True)) == [("ant", "bee"), ("ant", "cow"), ("bee", "cow")]
+    baseline = recalls_of(root, "baseline", (1, 2, 3, 4)).mean(axis=0)
+    levels = {"baseline": 0.0} | {f"noise-shuffle-0.{i}": i / 10 for i in (1, 2, 3, 4)}
+    alike = [recalls_of(root, name, (1, 2, 3)).mean(axis=0) for name in levels]
+    chosen = np.stack([people[WORLD.labels == c].mean(axis=0) / 20 for c in range(3)])
+    for row in table.itertuples():
+        i, j = THREE.index(row.class_a), THREE.index(row.class_b)
+        assert row.seeds == 4
+        assert (row.a_for_b, row.b_for_a) == (pytest.approx(baseline[i, j]), pytest.approx(baseline[j, i]))
+        assert row.look_alikeness == pytest.approx((baseline[i, j] + baseline[j, i]) / 2)
+        assert row.low < row.look_alikeness < row.high
+        slope, _ = np.polyfit(list(levels.values()), [(each[i, j] + each[j, i]) / 2 for each in alike], 1)
+        assert row.growth_shuffle == pytest.approx(slope / 10)
+        assert row.growth_shuffle_low < row.growth_shuffle < row.growth_shuffle_high
+        assert row.images == DISTANCES[i][j]
+        assert row.people == pytest.approx((chosen[i, j] + chosen[j, i]) / 2)
+    assert len(set(table.people)) == 3, "a column of one value proves nothing"
+
+
+def test_suspects_are_the_images_of_which_every_network_is_sure_that_they_are_another_class(report, root):
+    table = parquet_of(report, "suspects")
+    planted = table[:2]
+    assert planted.image.tolist() == list(MISLABELLED), "least like its label first"
+    assert planted.predicted.tolist() == [THREE[(WORLD.labels[image] + 1) % 3] for image in MISLABELLED]
+    np.testing.assert_allclose(planted.confidence, [1 - share for share in MISLABELLED.values()], atol=1e-3)  # float16
+
+    # All of them, by a plain loop over the files.
+    (recipe,) = root.glob("cifar10-*")
+    networks = [np.load(path)["test_probabilities"].astype(float) for path in recipe.glob("baseline/*/arrays.npz")]
+    assert len(networks) == 4
+    expected = {}
+    for image, label in enumerate(WORLD.labels):
+        taken_for = {int(network[image].argmax()) for network in networks}
+        (first, *others) = taken_for
+        usual = [network[WORLD.labels == first, first].mean() for network in networks]
+        sure = all(network[image, first] >= least for network, least in zip(networks, usual, strict=True))
+        if not others and first != label and sure:
+            expected[image] = (first, np.mean([network[image, label] for network in networks]))
+    assert sorted(table.image) == sorted(expected)
+    assert table.self_confidence.is_monotonic_increasing
+    for row in table.itertuples():
+        predicted, share = expected[row.image]
+        assert (row.label, row.predicted) == (THREE[WORLD.labels[row.image]], THREE[predicted])
+        assert row.file == f"pictures/test/{row.image}.png"
+        assert row.self_confidence == pytest.approx(share, abs=1e-6)
