@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 #: Condition -> (weight of the images that are predicted as their own class, of those predicted as the other class).
 PairWeights = Mapping[Condition, tuple[float, float]]
 
+#: Condition -> weight of the recall of every class, or (K,) the weight of each.
+ClassWeights = Mapping[Condition, float | Floats]
+
 
 def shared_seeds(study: Study, conditions: Sequence[Condition]) -> list[int]:
     """Seeds that are complete at all the conditions.
@@ -34,12 +37,12 @@ def shared_seeds(study: Study, conditions: Sequence[Condition]) -> list[int]:
     return seeds
 
 
-def class_contrasts(study: Study, weights: Mapping[Condition, float], *, alpha: float = 0.05) -> Estimate:
+def class_contrasts(study: Study, weights: ClassWeights, *, alpha: float = 0.05) -> Estimate:
     """A weighted sum of the recalls of some conditions, for every class.
 
     Args:
         study: The runs.
-        weights: Condition -> weight; `{BASELINE: 1, condition: -1}` is a fall.
+        weights: Condition -> weight, one or (K,); `{BASELINE: 1, condition: -1}` is a fall.
         alpha: 1 - the interval's coverage.
 
     Returns:
@@ -65,7 +68,7 @@ def class_contrasts(study: Study, weights: Mapping[Condition, float], *, alpha: 
     )
 
 
-def centred_class_contrasts(study: Study, weights: Mapping[Condition, float], *, alpha: float = 0.05) -> Estimate:
+def centred_class_contrasts(study: Study, weights: ClassWeights, *, alpha: float = 0.05) -> Estimate:
     """The same minus its mean over the classes: by how much a class stands out.
 
     Args:
@@ -108,7 +111,7 @@ def centred_class_contrasts(study: Study, weights: Mapping[Condition, float], *,
     return centred.estimate(alpha=alpha, one_image=one_image, moderated=True)
 
 
-def _class_components(study: Study, weights: Mapping[Condition, float]) -> VarianceComponents:
+def _class_components(study: Study, weights: ClassWeights) -> VarianceComponents:
     """(K,) components of a weighted sum of recalls."""
     right = _right(study, weights, shared_seeds(study, list(weights)))
     return stacked(
@@ -250,11 +253,12 @@ def _components(values: NDArray[np.number], *, empty: bool = False) -> VarianceC
     return components
 
 
-def _right(study: Study, weights: Mapping[Condition, float], seeds: Sequence[int]) -> Floats:
+def _right(study: Study, weights: ClassWeights, seeds: Sequence[int]) -> Floats:
     """(S, n) weighted sum of whether each image is predicted right."""
     right = np.zeros((len(seeds), len(study.labels)))
     for condition, weight in weights.items():
-        right += weight * (study.preds_of(condition, seeds) == study.labels)
+        of_image = np.asarray(weight)[study.labels] if np.ndim(weight) else weight
+        right += of_image * (study.preds_of(condition, seeds) == study.labels)
     return right
 
 
@@ -263,10 +267,11 @@ def _one_hot(study: Study, condition: Condition, seeds: Sequence[int], inside: N
     return np.asarray(study.preds_of(condition, seeds)[:, inside, np.newaxis] == np.arange(study.num_classes))
 
 
-def _share_of(weights: Mapping[Condition, float], images: Floats) -> Floats | None:
+def _share_of(weights: ClassWeights, images: Floats) -> Floats | None:
     """The recall of one condition is a share; a difference is not."""
-    return images if list(weights.values()) == [1.0] else None
+    only, *others = weights.values()
+    return images if not others and np.array_equal(only, 1.0) else None
 
 
-def _largest(weights: Iterable[float]) -> float:
-    return max(abs(weight) for weight in weights)
+def _largest(weights: Iterable[float | Floats]) -> float:
+    return max(float(np.nanmax(np.abs(weight))) for weight in weights)

@@ -62,6 +62,13 @@ class NoiseKind(ABC):
     def check(self, class_names: Sequence[str]) -> None:  # noqa: B027 - most kinds have nothing to check
         """Raises a ConfigError if the settings do not fit a data set with these classes."""
 
+    def uninformative_share(self, frac: float, num_classes: int) -> float | None:
+        """Share of the labels that say nothing of their image if a share `frac` is touched, or None.
+
+        None where no label is without information: most wrong labels say something of the right one.
+        """
+        return None
+
     def identity(self) -> dict[str, Any]:
         """Its settings as JSON-able values, in the form in which they make two runs the same run.
 
@@ -103,6 +110,9 @@ class Shuffle(NoiseKind):
     def apply(self, examples: Examples, rng: np.random.Generator) -> Labels:
         return rng.permutation(examples.labels)
 
+    def uninformative_share(self, frac: float, num_classes: int) -> float | None:
+        return frac  # those that keep their label do so by chance
+
 
 @noise_kind
 @dataclass(frozen=True)
@@ -117,6 +127,11 @@ class Symmetric(NoiseKind):
     def apply(self, examples: Examples, rng: np.random.Generator) -> Labels:
         steps = rng.integers(1, examples.num_classes, size=len(examples.labels))
         return (examples.labels + steps) % examples.num_classes
+
+    def uninformative_share(self, frac: float, num_classes: int) -> float | None:
+        # A label drawn from all K classes is wrong (K - 1) times in K. Beyond that, what a label is not is information.
+        share = frac * num_classes / (num_classes - 1)
+        return share if share < 1 else None
 
 
 @noise_kind

@@ -1,0 +1,305 @@
+"""The exchange rate of quality and quantity: how many clean examples would do as well as all of them with wrong labels?
+
+The clean learning curve f(ln n) runs monotonely (F. N. Fritsch, R. E. Carlson, SIAM Journal on Numerical Analysis 17
+(1980)) through the recalls at every size of the training set that was measured, made monotone where chance has them
+otherwise (pool adjacent violators). The size at which it has the recall under noise is n_eff. Each candidate n is a
+hypothesis about one paired contrast,
+
+    f(ln n) - recall under noise = sum over levels of w(n) recall - recall under noise,
+
+because f is a weighted sum of the recalls, with weights that add up to 1. n_eff is where the contrast is 0, and its
+interval holds every n for which the contrast's interval holds 0 (E. C. Fieller's way, Journal of the Royal Statistical
+Society B 16 (1954)). It may have no end inside of what was measured, and then it says so: nothing is extrapolated.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import isotonic_regression
+
+from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
+from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.study import Study
+from class_sensitivity.runs.condition import Condition
+from class_sensitivity.stress.noise import make_noise_kind
+
+Floats = NDArray[np.float64]
+
+#: Candidates of n between two neighbouring sizes; between two candidates the contrast is a straight line in ln n.
+_CANDIDATES = 8
+
+#: Of recall, by which the curve's derivatives are taken.
+_STEP = 1e-6
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Values with intervals of which an end, or the value, may lie beyond what was measured; all arrays have one shape.
+
+    Attributes:
+        value: The measurement.
+        low: Lower end of the interval.
+        high: Upper end.
+    """
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+    def __getitem__(self, index: Any) -> "Bounds":
+        """The bounds of one or some of the measurements."""
+        return Bounds(self.value[index], self.low[index], self.high[index])
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What wrong labels are worth in examples, for every class (K,) or over all classes ().
+
+    A size is infinite where noise does no harm that all examples without noise would not do, and 0 where it does more
+    than the smallest measured set does.
+
+    Attributes:
+        noise: The noise condition.
+        curve: The conditions of the clean learning curve, the baseline first.
+        sizes: (L,) training examples of each.
+        seeds: The seeds that were paired.
+        wrong: Share of the labels that are wrong.
+        uninformative: Share of the labels that say nothing of the image (x of gamma); None for a noise whose labels all
+            say something.
+        size: n_eff.
+    """
+
+    noise: Condition
+    curve: tuple[Condition, ...]
+    sizes: Floats
+    seeds: tuple[int, ...]
+    wrong: float
+    uninformative: float | None
+    size: Bounds
+
+    @property
+    def all_examples(self) -> float:
+        """n, the size of the training set whose labels are wrong."""
+        return float(self.sizes[0])
+
+    @property
+    def matched_steps(self) -> bool:
+        """Whether the smaller sets took as many optimiser steps."""
+        return bool(self.curve[-1].match_steps)
+
+    @property
+    def lost_per_wrong_label(self) -> Bounds:
+        """Good records lost per wrong label, (n - n_eff) / wrong labels; 1 / `wrong` at the most."""
+        return self._falling(lambda size: (self.all_examples - size) / (self.wrong * self.all_examples))
+
+    @property
+    def gamma(self) -> Bounds | None:
+        """ln(n_eff / n) / ln(1 - x), which can be compared across levels and data sets.
+
+        1: wrong labels are only lost records. 2: the information limit of weak signals, n (1 - x)^2. Above 2: the model
+        is misled. None without x.
+        """
+        if self.uninformative is None:
+            return None
+        scale = np.log1p(-self.uninformative)
+        return self._falling(lambda size: np.log(size / self.all_examples) / scale)
+
+    @property
+    def check_worth(self) -> Bounds:
+        """New records, labelled as badly, that do as much as checking one label: n / n_eff - 1.
+
+        To check all n labels makes the set as good as n clean records; without checking that takes n n / n_eff records
+        as bad as the present ones, if the exchange rate stays what it is in a larger set.
+        """
+        return self._falling(lambda size: self.all_examples / size - 1)
+
+    @property
+    def mended_worth(self) -> Bounds:
+        """The same for a check that is sure to find a wrong label: only one check in 1 / `wrong` does, at random."""
+        found = self.check_worth
+        return Bounds(found.value / self.wrong, found.low / self.wrong, found.high / self.wrong)
+
+    def __getitem__(self, index: Any) -> "Exchange":
+        """The exchange of one or some of the classes."""
+        return replace(self, size=self.size[index])
+
+    def _falling(self, formula: Any) -> Bounds:
+        """A falling function of the size."""
+        with np.errstate(divide="ignore"):
+            return Bounds(formula(self.size.value), formula(self.size.high), formula(self.size.low))
+
+
+@dataclass(frozen=True)
+class ExchangeRates:
+    """The exchange rate under one noise condition.
+
+    Attributes:
+        overall: By accuracy, of shape ().
+        classes: By recall, of shape (K,); NaN for a class without test images.
+    """
+
+    overall: Exchange
+    classes: Exchange
+
+    @property
+    def noise(self) -> Condition:
+        """The noise condition."""
+        return self.overall.noise
+
+
+def exchange_rates(study: Study, *, alpha: float = 0.05) -> Iterator[ExchangeRates]:
+    """The exchange rate under every noise condition, where a clean learning curve was measured on the same seeds.
+
+    A curve whose sets take as many optimiser steps as the full one is preferred, if it reaches as low as the noise
+    does: fewer steps do harm of their own, and the same recall then takes more examples.
+
+    Args:
+        study: The runs of one recipe.
+        alpha: 1 - coverage of the intervals.
+    """
+    for series in study.noise_series:
+        for noise in study.series(series)[1:]:
+            found = None
+            for curve in sorted(_clean_curves(study, noise), key=lambda curve: not curve[-1].match_steps):
+                found = _Comparison(study, noise, curve, alpha)
+                if found.overall.size.value > 0:
+                    break
+            if found is not None:
+                yield ExchangeRates(found.overall, found.classes)
+
+
+def _clean_curves(study: Study, noise: Condition) -> Iterator[tuple[Condition, ...]]:
+    """Every series of reductions that chooses examples as the noise does, as far as it shares seeds with it."""
+    for series in study.reduction_series:
+        curve = study.series(series)
+        if curve[-1].stratified == noise.stratified and study.common_seeds(*curve, noise):
+            yield tuple(curve)
+
+
+class _Comparison:
+    """One noise condition against one clean learning curve."""
+
+    def __init__(self, study: Study, noise: Condition, curve: tuple[Condition, ...], alpha: float) -> None:
+        self._study, self._noise, self._curve, self._alpha = study, noise, curve, alpha
+        self._sizes = np.array([study.mean_of("train_size", condition) for condition in curve])
+        ends = np.log(self._sizes[::-1])
+        parts = [np.linspace(*pair, _CANDIDATES, endpoint=False) for pair in pairwise(ends)]
+        self._candidates = np.append(np.concatenate(parts), ends[-1])
+        self._seeds = study.common_seeds(*curve, noise)
+
+    @cached_property
+    def overall(self) -> Exchange:
+        """By accuracy."""
+        return self._solved(accuracy_contrast)
+
+    @cached_property
+    def classes(self) -> Exchange:
+        """By the recall of every class."""
+        return self._solved(class_contrasts)
+
+    def _solved(self, contrast: Callable[..., Estimate]) -> Exchange:
+        study, noise, conditions = self._study, self._noise, (*self._curve, self._noise)
+        # Every condition has a weight, if of 0, so that all are paired.
+        means = [
+            contrast(study, {each: float(each == condition) for each in conditions}).value for condition in conditions
+        ]
+        *levels, noisy = means
+        values, weights = monotone_curve(np.log(self._sizes), np.array(levels), self._candidates)
+        found = [
+            replace(
+                contrast(study, dict(zip(conditions, [*weight, -1.0], strict=True)), alpha=self._alpha),
+                value=value - noisy,
+            )
+            for value, weight in zip(values, weights, strict=True)
+        ]
+        kind = make_noise_kind(noise.noise_kind, noise.noise_options)
+        differences, low, high = (np.array([getattr(each, end) for each in found]) for end in ("value", "low", "high"))
+        return Exchange(
+            noise=noise,
+            curve=self._curve,
+            sizes=self._sizes,
+            seeds=tuple(self._seeds),
+            wrong=study.mean_of("effective_noise", noise),
+            uninformative=kind.uninformative_share(noise.noise_frac, study.num_classes),
+            size=where_zero(self._candidates, differences, low, high),
+        )
+
+
+def monotone_curve(log_sizes: Floats, levels: Floats, at: Floats) -> tuple[Floats, Floats]:
+    """A rising curve through measurements, and how it depends on them.
+
+    Args:
+        log_sizes: (L,) places of the measurements, falling.
+        levels: (L, ...) measurements; NaN stays NaN.
+        at: (G,) where the curve is asked for.
+
+    Returns:
+        (G, ...) the curve, and (G, L, ...) the derivative by each measurement: since the curve is scaled and shifted as
+        the measurements are, it is the sum of the measurements with these weights, which add up to 1.
+
+    Examples:
+        >>> curve, weights = monotone_curve(np.array([2.0, 1.0, 0.0]), np.array([0.8, 0.5, 0.6]), np.array([0.5, 2.0]))
+        >>> curve.round(3)  # 0.5 and 0.6 are made one
+        array([0.55, 0.8 ])
+        >>> weights.round(3)
+        array([[0. , 0.5, 0.5],
+               [1. , 0. , 0. ]])
+    """
+    flat = levels.reshape(len(levels), -1)
+    curve = np.full((len(at), flat.shape[1]), np.nan)
+    weights = np.full((len(at), *flat.shape), np.nan)
+    for member in np.flatnonzero(np.isfinite(flat).all(axis=0)):
+        fit = isotonic_regression(flat[:, member], increasing=False)
+        pooled = np.repeat(np.diff(fit.blocks), np.diff(fit.blocks))
+        block = np.repeat(np.arange(len(fit.blocks) - 1), np.diff(fit.blocks))
+        pooling = (block[:, np.newaxis] == block) / pooled
+
+        def through(values: Floats) -> Floats:
+            return np.asarray(PchipInterpolator(log_sizes[::-1], values[::-1])(at))
+
+        curve[:, member] = through(fit.x)
+        steps = _STEP * np.eye(len(flat))
+        by_level = np.stack([(through(fit.x + step) - through(fit.x - step)) / (2 * _STEP) for step in steps], axis=1)
+        weights[:, :, member] = by_level @ pooling
+    return curve.reshape(len(at), *levels.shape[1:]), weights.reshape(len(at), *levels.shape)
+
+
+def where_zero(log_sizes: Floats, differences: Floats, low: Floats, high: Floats) -> Bounds:
+    """Where rising differences are 0, with every place at which they may be.
+
+    Args:
+        log_sizes: (G,) places, rising.
+        differences: (G, ...) at each place; NaN stays NaN.
+        low: Lower ends of their intervals.
+        high: Upper ends.
+
+    Returns:
+        Sizes; 0 for below the first place, infinite for above the last.
+    """
+    shape = differences.shape[1:]
+    members = [
+        [_first(log_sizes, column) for column in ends.reshape(len(log_sizes), -1).T] for ends in (differences, high)
+    ]
+    # Above this place none has an interval that reaches 0: the first place of the mirrored curve.
+    above = [-_first(-log_sizes[::-1], -column[::-1]) for column in low.reshape(len(log_sizes), -1).T]
+    value, lower = (np.exp(np.array(each)).reshape(shape) for each in members)
+    return Bounds(value, lower, np.exp(np.array(above)).reshape(shape))
+
+
+def _first(places: Floats, values: Floats) -> float:
+    """The first place at which values are not below 0; -inf if all are above, inf if none is."""
+    if np.isnan(values).any():
+        return np.nan
+    reached = np.flatnonzero(values >= 0)
+    if not len(reached):
+        return np.inf
+    if reached[0] == 0:
+        return -np.inf if values[0] > 0 else float(places[0])
+    after = reached[0]
+    return float(np.interp(0, values[after - 1 : after + 1], places[after - 1 : after + 1]))
