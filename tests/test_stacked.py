@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import MakeRun
 from support.networks import put_nan_into_networks
+from support.records import finish
 from support.same_bits import assert_same_result
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -297,6 +298,20 @@ def test_a_member_that_diverges_fails_alone(make_run, tmp_path, monkeypatch):
     assert not (failed / MARKER).exists()
     for number in (0, 2):
         assert_same_result(read_record(sick[number].directory), read_record(healthy[number].directory))
+
+
+def test_a_rerun_that_fails_in_a_stack_is_said_to_fail_and_leaves_the_records_of_before(
+    make_run, tmp_path, monkeypatch
+):
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("a defect")
+
+    runs = below(make_run, tmp_path, *FEW_STEPS, "rerun=true", members=MEMBERS[:2])
+    for run in runs:
+        finish(run)
+    monkeypatch.setattr(stacked_run, "fit_members", fail)
+    assert [str(outcome) for outcome in train_jobs(runs)] == ["a defect"] * 2
+    assert all(is_complete(run.directory) for run in runs)
 
 
 def test_a_member_is_released_when_it_is_complete_not_when_all_are(make_run, tmp_path, monkeypatch):

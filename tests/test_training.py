@@ -153,6 +153,19 @@ def test_rerun_does_not_go_on_from_a_checkpoint(make_run):
     assert count.trained == 2
 
 
+@pytest.mark.parametrize("hook", ["on_train_epoch_start", "on_test_start"])
+def test_an_interrupted_rerun_leaves_the_complete_record_of_before(make_run, hook):
+    first = trained(make_run())
+    before = {name: (make_run().directory / name).read_bytes() for name in ("result.json", "arrays.npz")}
+    with pytest.raises(Interrupted):
+        trained(make_run("rerun=true"), InterruptAt(hook, lambda trainer: trainer.current_epoch >= 1))
+    assert {name: (make_run().directory / name).read_bytes() for name in before} == before
+    count = EpochCount()
+    assert_same_result(trained(make_run("rerun=true"), count), first)
+    assert count.trained == 2
+    assert (make_run().directory / "result.json").read_bytes() != before["result.json"]
+
+
 def test_a_run_whose_record_could_not_be_written_need_not_be_trained_again(make_run, monkeypatch):
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")

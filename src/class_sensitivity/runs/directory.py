@@ -11,6 +11,7 @@ import traceback
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,13 @@ _ARRAYS = {
 }
 
 
-def _replace(path: Path, content: bytes | memoryview) -> None:
-    """Writes a file so that it is there whole or not at all, also after a power cut."""
+@contextmanager
+def _written(path: Path, content: bytes | memoryview) -> Iterator[str]:
+    """Writes a file beside its place, to be moved there: then it is there whole or not at all, also after a power cut.
+
+    Yields:
+        Where it was written; an error removes it.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -51,19 +57,20 @@ def _replace(path: Path, content: bytes | memoryview) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        yield temporary
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
 def write_record(record: RunRecord, directory: Path) -> None:
-    """Writes the arrays, then `result.json`, whose presence makes the run complete.
+    """Writes the arrays and `result.json`, whose presence makes the run complete.
 
-    Both files carry a SHA-256 digest in `result.json`, so that a bit that flips later is seen.
+    Both files carry a SHA-256 digest in `result.json`, so that a bit that flips later is seen. Both are written beside
+    their places before the first is moved, so that a disk that is full leaves the record of before, if there is one.
 
     Raises:
-        OSError: The directory cannot be written; no `result.json` is left behind.
+        OSError: The directory cannot be written; no new `result.json` is left behind.
     """
     values = record.to_json()
     stream = io.BytesIO()
@@ -71,8 +78,12 @@ def write_record(record: RunRecord, directory: Path) -> None:
     values["arrays_sha256"] = hashlib.sha256(stream.getbuffer()).hexdigest()
     values["sha256"] = _digest(values)
     text = json.dumps(values, indent=1, allow_nan=False).encode()
-    _replace(directory / ARRAYS, stream.getbuffer())
-    _replace(directory / RESULT, text)
+    with (
+        _written(directory / ARRAYS, stream.getbuffer()) as arrays,
+        _written(directory / RESULT, text) as result,
+    ):
+        os.replace(arrays, directory / ARRAYS)
+        os.replace(result, directory / RESULT)
 
 
 def _digest(values: dict[str, Any]) -> str:
@@ -194,6 +205,8 @@ def refuse_foreign_link(directory: Path, identity: RunIdentity) -> None:
 def prepare_directory(directory: Path, identity: RunIdentity, *, keep: Collection[str]) -> None:
     """Makes an empty run directory, or clears what an unfinished run left.
 
+    A complete record, which is there when the run is done again, stays until another takes its place.
+
     Args:
         directory: The run directory.
         identity: Of the run.
@@ -206,6 +219,7 @@ def prepare_directory(directory: Path, identity: RunIdentity, *, keep: Collectio
     try:
         directory.mkdir(parents=True, exist_ok=True)
         resumes = any(name.endswith(".ckpt") for name in keep)
+        keep = {*keep, RESULT, ARRAYS} if is_complete(directory) else keep
         for path in directory.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -235,7 +249,8 @@ def write_failure(directory: Path, error: Exception) -> bool:
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _replace(directory / FAILURE, json.dumps(values, indent=1).encode())
+        with _written(directory / FAILURE, json.dumps(values, indent=1).encode()) as written:
+            os.replace(written, directory / FAILURE)
     except OSError:
         return False
     return True

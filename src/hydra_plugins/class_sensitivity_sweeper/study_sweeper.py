@@ -137,11 +137,12 @@ class StudySweeper(Sweeper):
         return []
 
     def _launch_until_ended(self, jobs: Sequence["Job"], progress: "SweepProgress") -> None:
-        """Runs the jobs; waits for those of other processes, and tries those whose process was killed once more."""
+        """Runs the jobs; waits for those of other processes, and tries once more what was killed or ended damaged."""
         launched = 0
         losses: Counter[Path] = Counter()
+        damaged: set[Path] = set()
         while batch := self._free(jobs, progress):
-            crash = self._launch(batch, progress, launched)
+            crash = self._launch(batch, progress, launched, damaged)
             launched += len(batch)
             if crash is None:
                 if not any(job.directory in progress.ended for job in batch):
@@ -159,17 +160,19 @@ class StudySweeper(Sweeper):
 
     def _lost(self, jobs: Sequence["Job"]) -> list["Job"]:
         """The jobs whose process was killed; if none was even begun, all that no process is doing."""
-        from class_sensitivity.runs.status import State, read_status
+        from class_sensitivity.runs.lease import owner
 
         # A killed process takes a moment to disappear, and so do those that its launcher then kills.
         deadline = time.monotonic() + _KILLED_S
         while True:
-            states = {job: read_status(job.directory).state for job in jobs}
-            if lost := [job for job, state in states.items() if state == State.STALE]:
-                return lost
-            if State.RUNNING not in states.values() or time.monotonic() > deadline:
+            # Asked of the lease: beside that of a rerun there may be the complete record of before.
+            owners = {job: process for job in jobs if (process := owner(job.directory)) is not None}
+            running = [job for job, process in owners.items() if process.alive]
+            if len(owners) > len(running):
+                return [job for job in owners if job not in running]
+            if not running or time.monotonic() > deadline:
                 # Nothing was begun: the launcher itself does not work.
-                return [job for job, state in states.items() if state != State.RUNNING]
+                return [job for job in jobs if job not in running]
             time.sleep(0.1)
 
     def _free(self, jobs: Sequence["Job"], progress: "SweepProgress") -> Sequence["Job"]:
@@ -188,10 +191,20 @@ class StudySweeper(Sweeper):
             time.sleep(_POLL_S)
         return []
 
-    def _launch(self, jobs: Sequence["Job"], progress: "SweepProgress", first: int) -> Exception | None:
-        """Hands jobs to the launcher; what it raised if it gave up, as most do when a process of theirs is killed."""
+    def _launch(
+        self, jobs: Sequence["Job"], progress: "SweepProgress", first: int, damaged: set[Path]
+    ) -> Exception | None:
+        """Hands jobs to the launcher; what it raised if it gave up, as most do when a process of theirs is killed.
+
+        Args:
+            jobs: The jobs.
+            progress: What is known of them.
+            first: The number of the first one.
+            damaged: Where a run has ended with a damaged record before; those that do so for the first time are added,
+                and are not waited for, as they are done again.
+        """
         from class_sensitivity.errors import BusyError, UserError
-        from class_sensitivity.runs.status import read_status
+        from class_sensitivity.runs.status import State, read_status
 
         assert self.launcher is not None
         try:
@@ -199,12 +212,21 @@ class StudySweeper(Sweeper):
         except Exception as error:
             progress.report()
             return error
-        self._wait_until_visible(
-            [job for job, result in zip(jobs, results, strict=True) if result._return_value is None], progress
-        )
+        progress.report()
+        ended = [job for job, result in zip(jobs, results, strict=True) if result._return_value is None]
+        again = [
+            job
+            for job in ended
+            if not {job.directory} & (progress.ended.keys() | damaged)
+            and read_status(job.directory).state == State.DAMAGED
+        ]
+        for job in again:
+            progress.say(f"{progress.titles[job]}: its record is damaged; doing it again")
+            damaged.add(job.directory)
+        self._wait_until_visible([job for job in ended if job not in again], progress)
         for job, result in zip(jobs, results, strict=True):
             error = result._return_value
-            if job.directory in progress.ended or isinstance(error, BusyError):
+            if job in again or job.directory in progress.ended or isinstance(error, BusyError):
                 continue
             if not isinstance(error, Exception):
                 left = read_status(job.directory).detail or "nothing is there"

@@ -28,11 +28,13 @@ class Member:
         setup: The run, ready to begin.
         lease: On its directory.
         failure: Why it failed, if it did.
+        complete: Whether its record was written.
     """
 
     setup: TrainingSetup
     lease: SoftFileLease
     failure: Exception | None = None
+    complete: bool = False
 
     @property
     def directory(self) -> Path:
@@ -113,6 +115,7 @@ def _complete(
     except Exception as error:
         member.fail(error)
     else:
+        member.complete = True
         member.lease.release()
 
 

@@ -189,5 +189,5 @@ def _fit_or_halve(members: Sequence[Member], *, resumes: bool) -> None:
 def _fail_incomplete(members: Sequence[Member], error: Exception) -> None:
     """What stops a stack stops every member that has neither failed nor been completed."""
     for member in members:
-        if member.failure is None and not is_complete(member.directory):
+        if member.failure is None and not member.complete:
             member.fail(error)
