@@ -26,13 +26,14 @@ from scipy.optimize import isotonic_regression
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.study import Study
+from class_sensitivity.confusion import accuracy, recall
 from class_sensitivity.runs.condition import Condition
 from class_sensitivity.stress.noise import make_noise_kind
 
 Floats = NDArray[np.float64]
 
 #: Candidates of n between two neighbouring sizes; between two candidates the contrast is a straight line in ln n.
-_CANDIDATES = 8
+_CANDIDATES = 4
 
 #: Of recall, by which the curve's derivatives are taken.
 _STEP = 1e-6
@@ -40,21 +41,45 @@ _STEP = 1e-6
 
 @dataclass(frozen=True)
 class Bounds:
-    """Values with intervals of which an end, or the value, may lie beyond what was measured; all arrays have one shape.
+    """Values with intervals, of which an end or the value itself may lie beyond what was measured.
 
     Attributes:
-        value: The measurement.
-        low: Lower end of the interval.
-        high: Upper end.
+        value: The measurements, of any shape; so are the ends.
+        low: Lower ends of the intervals.
+        high: Upper ends.
+        least: Values below this one are beyond what was measured.
+        most: Values above this one are.
     """
 
     value: Floats
     low: Floats
     high: Floats
+    least: float
+    most: float
 
     def __getitem__(self, index: Any) -> "Bounds":
         """The bounds of one or some of the measurements."""
-        return Bounds(self.value[index], self.low[index], self.high[index])
+        return replace(self, value=self.value[index], low=self.low[index], high=self.high[index])
+
+    def text(self, form: str = ".1f") -> str:
+        """A single value with its interval; `<` and `>` stand before the ends of what was measured.
+
+        Args:
+            form: How a number is written.
+
+        Examples:
+            >>> open_above = Bounds(np.float64(43391), np.float64(29351), np.float64(np.inf), 5000, 50000)
+            >>> open_above.text(",.0f")
+            '43,391 [29,351, >50,000]'
+        """
+
+        def written(number: Floats) -> str:
+            if number < self.least:
+                return f"<{self.least:{form}}"
+            return f">{self.most:{form}}" if number > self.most else f"{number:{form}}"
+
+        interval = "" if np.isnan(self.low) else f" [{written(self.low)}, {written(self.high)}]"
+        return written(self.value) + interval
 
 
 @dataclass(frozen=True)
@@ -122,17 +147,17 @@ class Exchange:
     @property
     def mended_worth(self) -> Bounds:
         """The same for a check that is sure to find a wrong label: only one check in 1 / `wrong` does, at random."""
-        found = self.check_worth
-        return Bounds(found.value / self.wrong, found.low / self.wrong, found.high / self.wrong)
+        return self._falling(lambda size: (self.all_examples / size - 1) / self.wrong)
 
     def __getitem__(self, index: Any) -> "Exchange":
         """The exchange of one or some of the classes."""
         return replace(self, size=self.size[index])
 
-    def _falling(self, formula: Any) -> Bounds:
+    def _falling(self, formula: Callable[[Any], Any]) -> Bounds:
         """A falling function of the size."""
+        size = self.size
         with np.errstate(divide="ignore"):
-            return Bounds(formula(self.size.value), formula(self.size.high), formula(self.size.low))
+            return Bounds(*(formula(each) for each in (size.value, size.high, size.low, size.most, size.least)))
 
 
 @dataclass(frozen=True)
@@ -177,8 +202,8 @@ def exchange_rates(study: Study, *, alpha: float = 0.05) -> Iterator[ExchangeRat
 def _clean_curves(study: Study, noise: Condition) -> Iterator[tuple[Condition, ...]]:
     """Every series of reductions that chooses examples as the noise does, as far as it shares seeds with it."""
     for series in study.reduction_series:
-        curve = study.series(series)
-        if curve[-1].stratified == noise.stratified and study.common_seeds(*curve, noise):
+        curve = study.paired_series(series)
+        if len(curve) > 1 and curve[-1].stratified == noise.stratified and study.common_seeds(*curve, noise):
             yield tuple(curve)
 
 
@@ -196,20 +221,16 @@ class _Comparison:
     @cached_property
     def overall(self) -> Exchange:
         """By accuracy."""
-        return self._solved(accuracy_contrast)
+        return self._solved(accuracy, accuracy_contrast)
 
     @cached_property
     def classes(self) -> Exchange:
         """By the recall of every class."""
-        return self._solved(class_contrasts)
+        return self._solved(recall, class_contrasts)
 
-    def _solved(self, contrast: Callable[..., Estimate]) -> Exchange:
+    def _solved(self, measure: Callable[[NDArray[np.int64]], Floats], contrast: Callable[..., Estimate]) -> Exchange:
         study, noise, conditions = self._study, self._noise, (*self._curve, self._noise)
-        # Every condition has a weight, if of 0, so that all are paired.
-        means = [
-            contrast(study, {each: float(each == condition) for each in conditions}).value for condition in conditions
-        ]
-        *levels, noisy = means
+        *levels, noisy = (measure(study.counts_of(each, self._seeds)).mean(axis=0) for each in conditions)
         values, weights = monotone_curve(np.log(self._sizes), np.array(levels), self._candidates)
         found = [
             replace(
@@ -289,7 +310,12 @@ def where_zero(log_sizes: Floats, differences: Floats, low: Floats, high: Floats
     # Above this place none has an interval that reaches 0: the first place of the mirrored curve.
     above = [-_first(-log_sizes[::-1], -column[::-1]) for column in low.reshape(len(log_sizes), -1).T]
     value, lower = (np.exp(np.array(each)).reshape(shape) for each in members)
-    return Bounds(value, lower, np.exp(np.array(above)).reshape(shape))
+    upper = np.exp(np.array(above)).reshape(shape)
+    # An interval that is all beyond what was measured ends there.
+    least, most = np.exp(log_sizes[0]), np.exp(log_sizes[-1])
+    lower = np.where(np.isinf(lower), most, lower)
+    upper = np.where(upper == 0, least, upper)
+    return Bounds(value, lower, upper, float(least), float(most))
 
 
 def _first(places: Floats, values: Floats) -> float:
