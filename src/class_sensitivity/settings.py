@@ -238,6 +238,19 @@ class OnlySettings:
 
 
 @dataclass(frozen=True)
+class PriceSettings:
+    """What more data and better labels cost, in one currency; None: not known.
+
+    Attributes:
+        record: Of a new record with its label, made as the present ones were.
+        check: Of checking the label of a record, and mending it if it is wrong.
+    """
+
+    record: float | None
+    check: float | None
+
+
+@dataclass(frozen=True)
 class AnalyzeSettings:
     """One report, as `python analyze.py` is asked for it.
 
@@ -246,6 +259,7 @@ class AnalyzeSettings:
         out: Where the report goes.
         only: Which runs to report on.
         people: A file of how people labelled the test images, or None.
+        price: What more data and better labels cost.
         data_dir: Where the data set's images are, or None for where the runs found them.
         alpha: 1 - coverage of intervals, and the false discovery rate of marks.
         resamples: Bootstrap draws for ranks and knees.
@@ -259,6 +273,7 @@ class AnalyzeSettings:
     out: str
     only: OnlySettings
     people: str | None
+    price: PriceSettings
     data_dir: str | None
     alpha: float
     resamples: int
@@ -273,4 +288,9 @@ class AnalyzeSettings:
         pairs = all(len(cell) == 2 for cell in self.cells)
         require(pairs, "cells", self.cells, "a list of [true class, predicted class]")
         require(self.resamples >= 100, "resamples", self.resamples, "an integer of 100 or more")
+        for name, value in vars(self.price).items():
+            good = value is None or (value > 0 and math.isfinite(value))
+            require(good, f"price.{name}", value, "a number above 0, or null")
+        together = (self.price.record is None) == (self.price.check is None)
+        require(together, "price", vars(self.price), "both price.record and price.check, or neither")
         require(self.seed >= 0, "seed", self.seed, "an integer of 0 or more")

@@ -26,7 +26,8 @@ MOST_MERGES = 3
 #: Fewer seeds than these say nothing of chance.
 _FEWEST_SEEDS = 2
 
-LABELS, COLLECT, CHEAP, MERGE, BUY, UNDECIDED = "labels", "collect", "cheap", "merge", "buy", "undecided"
+LABELS, COLLECT, CHEAP, MERGE, BUY, PRICE = "labels", "collect", "cheap", "merge", "buy", "price"
+UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Advice:
     Attributes:
         about: `labels` (check the labels of these classes), `collect` (collect more of them), `cheap` (they may be
             labelled cheaply), `merge` (or tell them apart better), `buy` (labels or examples, over all classes),
-            `images` (single images to look at) or `undecided`.
+            `price` (up to which price), `images` (single images to look at) or `undecided`.
         short: What to do, in a few words.
         sentence: The same with the number behind it.
         classes: The classes that it is about.
@@ -119,8 +120,8 @@ def _thin(results: Results, train_counts: NDArray[np.int64] | None) -> Iterator[
         which = [f"{names[c]} ({train_counts[c]:,} examples, recall {recall[c].text(unit='%')})" for c in thin]
         yield Advice(
             COLLECT,
-            f"collect more of {_joined([names[c] for c in thin])}: few examples",
-            f"Collect more of {_joined(which)}: the median class has {median:,.0f} examples, and all classes together "
+            f"collect more of {joined([names[c] for c in thin])}: few examples",
+            f"Collect more of {joined(which)}: the median class has {median:,.0f} examples, and all classes together "
             f"a mean recall of {np.nanmean(recall.value):.1f} %.",
             tuple(names[c] for c in thin),
         )
@@ -137,10 +138,11 @@ def _stand_out(results: Results, values: Estimate, *, above: bool) -> NDArray[np
 def _listed(results: Results, classes: Sequence[int] | NDArray[np.int64], values: Estimate) -> str:
     """Classes with their values."""
     names = results.study.class_names
-    return _joined([f"{names[c]} ({values[c].text()})" for c in classes])
+    return joined([f"{names[c]} ({values[c].text()})" for c in classes])
 
 
-def _joined(words: Sequence[str]) -> str:
+def joined(words: Sequence[str]) -> str:
+    """Words with commas, and an `and` before the last."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
@@ -168,7 +170,7 @@ def _labels(results: Results, curve: Curve) -> Iterator[Advice]:
     if len(first):
         yield Advice(
             LABELS,
-            f"check the labels of {_joined([names[c] for c in first])} first",
+            f"check the labels of {joined([names[c] for c in first])} first",
             f"Spend labelling effort on {_listed(results, first, loss)} first: so many points of recall per 10 points "
             f"of wrong labels, and all classes {mean:z.1f} in the mean.",
             tuple(names[c] for c in first),
@@ -179,7 +181,7 @@ def _labels(results: Results, curve: Curve) -> Iterator[Advice]:
     if len(cheap):
         yield Advice(
             CHEAP,
-            f"{_joined([names[c] for c in cheap])} safe to label cheaply",
+            f"{joined([names[c] for c in cheap])} safe to label cheaply",
             f"Safe to label cheaply: {_listed(results, cheap, loss)}, which lose less than {CHEAP_POINTS:g} point of "
             "recall per 10 points of wrong labels.",
             tuple(names[c] for c in cheap),
@@ -193,7 +195,7 @@ def _collect(results: Results, curve: Curve) -> Iterator[Advice]:
     if len(first):
         yield Advice(
             COLLECT,
-            f"collect more of {_joined([names[c] for c in first])} first",
+            f"collect more of {joined([names[c] for c in first])} first",
             f"Collect more of {_listed(results, first, loss)} first: so many points of recall are lost per 10 points "
             f"of the data removed, and all classes lose {mean:z.1f} in the mean.",
             tuple(names[c] for c in first),

@@ -61,19 +61,22 @@ class Bounds:
         """The bounds of one or some of the measurements."""
         return replace(self, value=self.value[index], low=self.low[index], high=self.high[index])
 
-    def text(self, form: str = ".1f") -> str:
+    def text(self, form: str = ".1f", *, significant: int | None = None) -> str:
         """A single value with its interval; `<` and `>` stand before the ends of what was measured.
 
         Args:
             form: How a number is written.
+            significant: Digits that are not 0; None: all.
 
         Examples:
             >>> open_above = Bounds(np.float64(43391), np.float64(29351), np.float64(np.inf), 5000, 50000)
-            >>> open_above.text(",.0f")
-            '43,391 [29,351, >50,000]'
+            >>> open_above.text(",.0f", significant=3)
+            '43,400 [29,400, >50,000]'
         """
 
-        def written(number: Floats) -> str:
+        def written(number: Floats | float) -> str:
+            if significant is not None and self.least <= number <= self.most:
+                number = float(f"{number:.{significant}g}")
             if number < self.least:
                 return f"<{self.least:{form}}"
             return f">{self.most:{form}}" if number > self.most else f"{number:{form}}"

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.exchange import ExchangeRates
 from class_sensitivity.analysis.notebook import titled_table
 from class_sensitivity.analysis.omnibus import OmnibusTest
 from class_sensitivity.analysis.statistics import Knee
@@ -214,6 +215,7 @@ class Results:
         conditions: One result a condition, in the order of the study.
         curves: Kind of stress -> dose-response.
         costs: Noise against its matched-clean control, where both were run.
+        exchange: Noise against the clean learning curve, where both were run.
     """
 
     study: Study
@@ -221,6 +223,7 @@ class Results:
     conditions: tuple[ConditionResult, ...]
     curves: Mapping[str, Curve]
     costs: tuple[Cost, ...]
+    exchange: tuple[ExchangeRates, ...]
 
     def of(self, condition: Condition) -> ConditionResult:
         """The result of a condition.

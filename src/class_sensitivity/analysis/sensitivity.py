@@ -22,6 +22,7 @@ from class_sensitivity.analysis.contrasts import (
     shared_seeds,
 )
 from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.exchange import exchange_rates
 from class_sensitivity.analysis.omnibus import OmnibusTest, SumsOverImages, omnibus_test
 from class_sensitivity.analysis.results import (
     LOSS_PER_SLOPE,
@@ -75,6 +76,7 @@ def analyse(study: Study, *, alpha: float = 0.05, resamples: int = 2000, seed: i
         conditions=tuple(_condition_result(study, condition, alpha) for condition in study.conditions),
         curves=MappingProxyType(curves),
         costs=tuple(_costs(study, alpha)),
+        exchange=tuple(exchange_rates(study, alpha=alpha)),
     )
 
 

@@ -21,6 +21,7 @@ from class_sensitivity.analysis.advice import advise
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
 from class_sensitivity.analysis.claims.next_runs import next_runs
+from class_sensitivity.analysis.prices import advise_on_prices
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
@@ -154,7 +155,11 @@ def _write_all(
             for spec in plan.specs:
                 figures.append(_save(spec, folder, place))
                 progress.advance(task)
-            advice = [*advise(results, plan.train_counts), *advise_on_images(plan.suspects, plan.inspection)]
+            advice = [
+                *advise(results, plan.train_counts),
+                *advise_on_prices(results, settings.price),
+                *advise_on_images(plan.suspects, plan.inspection),
+            ]
             verdicts = plan.claims.judge(results, _other_models(results, all_results)) if plan.claims else []
             glance = at_a_glance(results, advice, verdicts, next_runs(results.study, verdicts))
             sections.append(

@@ -7,12 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from class_sensitivity.analysis.claims.claim_set import Focus
+from class_sensitivity.analysis.exchange import ExchangeRates
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.errors import ConfigError
-from class_sensitivity.figures import curves, images, matrices
+from class_sensitivity.figures import curves, exchange, images, matrices
 from class_sensitivity.figures.axes import AxesArray, shorten
 from class_sensitivity.report.findings import frequent_confusions
 from class_sensitivity.runs.condition import BASELINE, Condition, path_part
@@ -126,6 +127,7 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
             "control is the cost of less data; control minus noise is the further cost of being misled.",
             lambda cost=cost: curves.plot_cost(cost, names),  # type: ignore[misc]
         )
+    yield from _exchange(results)
     for kind, curve in results.curves.items():
         if curve.ranks is not None:
             yield FigureSpec(
@@ -134,6 +136,33 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
                 "Probability of each rank of sensitivity, from a bootstrap over seeds and test images.",
                 lambda curve=curve: curves.plot_ranks(curve, names),  # type: ignore[misc]
             )
+
+
+def _exchange(results: Results) -> Iterator[FigureSpec]:
+    for series in results.study.noise_series:
+        rates = [each for each in results.exchange if each.noise.series == series]
+        if rates:  # levels of one figure stand on one learning curve
+            yield from _exchange_of([each for each in rates if each.overall.curve == rates[-1].overall.curve], results)
+
+
+def _exchange_of(rates: list[ExchangeRates], results: Results) -> Iterator[FigureSpec]:
+    noise = rates[0].noise
+    kind = "" if noise.is_default_series else f"_{noise.series}"
+    steps = "" if rates[0].overall.matched_steps else " Smaller sets took fewer optimiser steps."
+    yield FigureSpec(
+        f"exchange{kind}",
+        f"Quality against quantity: {noise.series_label}",
+        "Squares: accuracy with fewer examples, all labelled right. Each noise level stands where that curve is as "
+        f"accurate: as many clean examples do as well as all with wrong labels.{steps}",
+        lambda: exchange.plot_exchange(results, rates),
+    )
+    yield FigureSpec(
+        f"exchange_classes{kind}",
+        f"Quality against quantity, by class: {noise.series_label}",
+        "The share of clean examples that gives a class the recall that it has with all examples and wrong labels. "
+        f"Arrow: the interval goes on beyond what was measured.{steps}",
+        lambda: exchange.plot_exchange_by_class(rates, results.study.class_names),
+    )
 
 
 def _cells(results: Results, chosen: list[list[str]], focus: Focus) -> Iterator[FigureSpec]:

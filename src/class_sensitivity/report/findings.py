@@ -10,6 +10,8 @@ from class_sensitivity.analysis.advice import Advice, shown_cost
 from class_sensitivity.analysis.claims.evidence import candidates, who_can_fall_most
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REPRODUCED, UNDECIDED, Verdict
 from class_sensitivity.analysis.claims.next_runs import NextRuns
+from class_sensitivity.analysis.exchange import ExchangeRates
+from class_sensitivity.analysis.prices import shown_exchange
 from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Curve, Results
 from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochberg, smallest_sign_flip_p
@@ -54,6 +56,9 @@ def at_a_glance(
         less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
         why = f"{less.text()} for the missing examples, {misled.text()} for being misled"
         lines.append(Line(cost.noise.label, f"costs {float(less.value + misled.value):z.1f} points: {why}"))
+    if results.exchange:
+        shown = shown_exchange(results)
+        lines.append(Line("quality, quantity", f"{shown.noise.label} {_exchanged(shown)}"))
     if advice:
         lines.append(Line("advice", "; ".join(each.short for each in advice)))
     for verdict in (REPRODUCED, CONTRADICTED):
@@ -70,6 +75,16 @@ def at_a_glance(
     if advised is not None:
         lines.append(Line("next", advised.text()))
     return lines
+
+
+def _exchanged(rates: ExchangeRates) -> str:
+    """What a noise is worth in examples."""
+    found = rates.overall
+    gamma = "" if found.gamma is None else f", gamma {found.gamma.text('.2f')}"
+    return (
+        f"does as well as {found.size.text(',.0f', significant=3)} of {found.all_examples:,.0f} clean records: "
+        f"{found.lost_per_wrong_label.text('.1f')} good records lost per wrong label{gamma}"
+    )
 
 
 def _seeds_in_short(verdict: Verdict) -> str:
@@ -128,6 +143,7 @@ def findings(results: Results) -> list[str]:
         *_least_accurate(results),
         *(sentence for curve in results.curves.values() for sentence in _most_sensitive(results, curve)),
         *_cost(results),
+        *_exchange(results),
         *_confusions(results),
     ]
 
@@ -187,6 +203,12 @@ def caveats(results: Results) -> list[str]:
                 f"Epochs are fixed, so the control takes fewer optimiser steps ({fewer:,.0f} of {full:,.0f}): the cost "
                 "of less data holds the cost of fewer steps."
             )
+    rough = {rates.overall.curve[-1].series_label for rates in results.exchange if not rates.overall.matched_steps}
+    if rough:
+        sentences.append(
+            f"Quality against quantity is read off smaller sets that took fewer steps ({', '.join(rough)}), so "
+            "wrong labels look cheaper than they are; reduction.match_steps=masked keeps the number of steps."
+        )
     short = [curve.label for curve in results.curves.values() if len(curve.levels) < KNEE_LEVELS]
     if short:
         sentences.append(
@@ -262,6 +284,27 @@ def _cost(results: Results) -> Iterator[str]:
         f"and missing examples to {names[starved]} ({by_class[1][starved].text()}), as far as these intervals tell "
         "classes apart."
     )
+
+
+def _exchange(results: Results) -> Iterator[str]:
+    for rates in results.exchange:
+        yield f"{rates.noise.label} {_exchanged(rates)}."
+    if not results.exchange:
+        return
+    shown = shown_exchange(results)
+    size, names = shown.classes.size, results.study.class_names
+    apart = [
+        f"{names[c]} ({size[c].text(',.0f', significant=3)})"
+        for c in np.argsort(size.value, kind="stable")
+        if size.high[c] < shown.overall.size.low or size.low[c] > shown.overall.size.high
+    ]
+    if apart:
+        yield f"By class, at {shown.noise.label} the interval is apart from that of accuracy for {', '.join(apart)}."
+    if shown.overall.gamma is not None:
+        yield (
+            "Gamma is 1 where wrong labels are only lost records, 2 at the information limit of weak signals, above 2 "
+            "where the model is misled."
+        )
 
 
 def frequent_confusions(counts: NDArray[np.int64], number: int) -> list[tuple[int, int, float]]:

@@ -224,6 +224,28 @@ def costs_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def exchange_table(results: Results) -> pd.DataFrame:
+    """One row per noise condition and class (`*` = all classes)."""
+    rows = []
+    for rates in results.exchange:
+        for index, name in [*enumerate(results.study.class_names), (None, "*")]:
+            found = rates.overall if index is None else rates.classes[index]
+            row = _stress(found.noise)
+            row |= {"curve": found.curve[-1].series, "class": name, "seeds": len(found.seeds)}
+            row |= {"train_size": found.all_examples, "least": found.size.least, "wrong": found.wrong}
+            for what, bounds in (
+                ("n_eff", found.size),
+                ("lost_per_wrong_label", found.lost_per_wrong_label),
+                ("gamma", found.gamma),
+                ("check_worth", found.check_worth),
+                ("mended_worth", found.mended_worth),
+            ):
+                for end, column in (("value", what), ("low", f"{what}_low"), ("high", f"{what}_high")):
+                    row[column] = np.nan if bounds is None else float(getattr(bounds, end))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def claims_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """One row per claim."""
     columns = ("id", "claim", "verdict", "effect", "low", "high", "unit", "seeds", "sentence", "command")
@@ -285,6 +307,7 @@ TABLES = {
     "ranks": ranks_table,
     "directions": directions_table,
     "costs": costs_table,
+    "exchange": exchange_table,
 }
 
 

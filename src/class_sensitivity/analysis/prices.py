@@ -1,0 +1,76 @@
+"""What to buy: new records, or checks of the labels that are there, at given prices."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from class_sensitivity.analysis.advice import PRICE, Advice, joined
+from class_sensitivity.analysis.exchange import Bounds, ExchangeRates
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.settings import PriceSettings
+
+CHECKS, RECORDS, UNDECIDED = "check labels", "buy records", "undecided"
+
+
+def shown_exchange(results: Results) -> ExchangeRates:
+    """The exchange rate that speaks for all: of the strongest noise of the first kind."""
+    first = results.study.noise_series[0]
+    return max(results.exchange, key=lambda rates: (rates.noise.series == first, rates.noise.level))
+
+
+def cheaper(worth: Bounds, price: float) -> str:
+    """Which of the two is certainly cheaper.
+
+    Args:
+        worth: New records that do as much as a check.
+        price: Of a check, in new records.
+
+    Examples:
+        >>> cheaper(Bounds(np.float64(0.7), np.float64(0.5), np.float64(0.9), 0, 9), price=0.1)
+        'check labels'
+    """
+    if worth.low > price:
+        return CHECKS
+    return RECORDS if worth.high < price else UNDECIDED
+
+
+def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice]:
+    """What is cheaper at every noise level that was measured, if both prices are known; else up to which price."""
+    if not results.exchange or np.isnan(results.exchange[0].overall.size.low):
+        return
+    shown = shown_exchange(results)
+    overall = shown.overall
+    worth, mended = overall.check_worth, overall.mended_worth
+    does = (
+        f"at {shown.noise.label} checking a label at random does as much as {worth.text('.2f')} new records that are "
+        f"labelled as badly; one check in {1 / overall.wrong:.1f} finds a wrong label, and if each did, it would do as "
+        f"much as {mended.text('.1f')}"
+    )
+    if prices.record is None or prices.check is None:
+        yield Advice(
+            PRICE,
+            f"check labels while a check costs less than {worth.low:.2f} new records",
+            f"Check labels as long as a check costs less than {worth.low:.2f} new records, and buy records if it costs "
+            f"more than {worth.high:.2f}: {does}. With your prices (price.record, price.check) this is said by class.",
+        )
+        return
+    price = prices.check / prices.record
+    verdict = cheaper(worth, price)
+    by_level = "; ".join(
+        f"{rates.noise.label}: {cheaper(rates.overall.check_worth, price)}" for rates in results.exchange
+    )
+    yield Advice(
+        PRICE,
+        f"{verdict} at these prices" if verdict != UNDECIDED else "checks or records at these prices: undecided",
+        f"A check costs {price:.3g} new records, and {does}: {verdict}. By level: {by_level}. "
+        + _by_class(shown, results.study.class_names, price),
+    )
+
+
+def _by_class(rates: ExchangeRates, names: Sequence[str], price: float) -> str:
+    found: dict[str, list[str]] = {CHECKS: [], RECORDS: [], UNDECIDED: []}
+    worth = rates.classes.check_worth
+    for c in np.flatnonzero(~np.isnan(worth.low)):
+        found[cheaper(worth[c], price)].append(names[int(c)])
+    parts = "; ".join(f"{verdict} for {joined(which)}" for verdict, which in found.items() if which)
+    return f"By class: {parts}."

@@ -1,0 +1,97 @@
+"""Quality against quantity: wrong labels in clean examples."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from class_sensitivity.analysis.exchange import ExchangeRates, monotone_curve
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.figures.axes import add_legend, new_axes, shorten
+
+_BLUE = "#0072B2"
+
+
+def plot_exchange(results: Results, rates: Sequence[ExchangeRates], *, ax: Axes | None = None) -> Axes:
+    """The clean learning curve, and every noise level at the size at which the curve is as accurate.
+
+    Bars are intervals: of accuracy over seeds and test images, of the size from the differences, paired.
+
+    Args:
+        results: Of one study.
+        rates: Of it, on one learning curve.
+        ax: Where to draw; None: on a figure of its own.
+    """
+    axes = ax or new_axes(7.5, 5)
+    first = rates[0].overall
+    clean = [results.of(condition).accuracy for condition in first.curve]
+    values = np.array([100 * float(each.value) for each in clean])
+    ends = [
+        [100 * float(each.value - each.low) for each in clean],
+        [100 * float(each.high - each.value) for each in clean],
+    ]
+    axes.errorbar(first.sizes, values, yerr=ends, fmt="s", color=_BLUE, elinewidth=1.2, label="right labels")
+    at = np.geomspace(first.sizes[-1], first.sizes[0], 200)
+    axes.plot(at, monotone_curve(np.log(first.sizes), values, np.log(at))[0], color=_BLUE)
+    colors = matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, len(rates)))
+    for each, color in zip(rates, colors, strict=True):
+        accuracy, size = 100 * float(results.of(each.noise).accuracy.value), each.overall.size
+        axes.hlines(accuracy, size.value, size.most, color=color, linewidth=1, linestyle=":")
+        low, middle, high = (float(np.clip(end, size.least, size.most)) for end in (size.low, size.value, size.high))
+        axes.errorbar(
+            middle, accuracy, xerr=[[middle - low], [high - middle]], fmt="o", color=color, capsize=3,
+            label=f"{each.noise.label}: {size.text(',.0f', significant=3)}",
+        )  # fmt: skip
+        axes.plot(size.most, accuracy, "x", color=color)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(first.sizes)
+    axes.tick_params(axis="x", rotation=45)
+    axes.set_xlabel("training examples; dots: as many with right labels do as well as all with wrong ones (crosses)")
+    axes.set_ylabel("test accuracy, %")
+    axes.grid(alpha=0.3)
+    add_legend(axes, loc="upper left", fontsize=9)
+    return axes
+
+
+def plot_exchange_by_class(
+    rates: Sequence[ExchangeRates], class_names: Sequence[str], *, ax: Axes | None = None
+) -> Axes:
+    """Clean examples that do as well as all with wrong labels, for every class and noise level.
+
+    An arrow stands where an interval goes on beyond what was measured. The class that loses most is on top.
+
+    Args:
+        rates: Of one study.
+        class_names: The K names.
+        ax: Where to draw; None: on a figure of its own.
+    """
+    axes = ax or new_axes(7.5, 0.5 * len(class_names) + 1.6)
+    last = rates[-1].classes.size
+    order = [int(c) for c in np.argsort(last.value, kind="stable") if not np.isnan(last.value[c])]
+    colors = matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, len(rates)))
+    for each, color, shift in zip(rates, colors, np.linspace(-0.27, 0.27, len(rates)), strict=True):
+        size = each.classes.size
+        share = 100 / each.classes.all_examples
+        places = np.arange(len(order)) + shift
+        low, middle, high = (
+            share * np.clip(end[order], size.least, size.most) for end in (size.low, size.value, size.high)
+        )
+        axes.hlines(places, low, high, color=color, linewidth=1.3)
+        axes.plot(middle, places, "o", color=color, markersize=5, label=each.noise.label)
+        for ends, beyond, marker in (
+            (low, size.low[order] < size.least, "<"),
+            (high, size.high[order] > size.most, ">"),
+        ):
+            axes.plot(ends[beyond], places[beyond], marker, color=color, markersize=5, markerfacecolor="white")
+        axes.axvline(share * float(each.overall.size.value), color=color, linewidth=0.8, linestyle=":")
+    names = [shorten(class_names[c]) for c in order]
+    axes.yaxis.set_ticks(np.arange(len(order)), names, parse_math=False)
+    axes.set_ylim(len(order) - 0.5, -0.5)
+    axes.set_xlabel("clean training examples that give the same recall, % of all; dotted: by accuracy")
+    axes.grid(axis="x", alpha=0.3)
+    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return axes
