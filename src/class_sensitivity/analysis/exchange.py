@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import PchipInterpolator, interp1d
 from scipy.optimize import isotonic_regression
 
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
@@ -32,8 +32,10 @@ from class_sensitivity.stress.noise import make_noise_kind
 
 Floats = NDArray[np.float64]
 
-#: Candidates of n between two neighbouring sizes; between two candidates the contrast is a straight line in ln n.
-_CANDIDATES = 4
+#: Candidates of n between two neighbouring sizes, and at one in how many of them an interval is computed; between those
+#: its half widths are a straight line in ln n.
+_CANDIDATES = 32
+_ONE_IN = 8
 
 #: Of recall, by which the curve's derivatives are taken.
 _STEP = 1e-6
@@ -235,15 +237,17 @@ class _Comparison:
         study, noise, conditions = self._study, self._noise, (*self._curve, self._noise)
         *levels, noisy = (measure(study.counts_of(each, self._seeds)).mean(axis=0) for each in conditions)
         values, weights = monotone_curve(np.log(self._sizes), np.array(levels), self._candidates)
+        some = self._candidates[::_ONE_IN]
         found = [
-            replace(
-                contrast(study, dict(zip(conditions, [*weight, -1.0], strict=True)), alpha=self._alpha),
-                value=value - noisy,
-            )
-            for value, weight in zip(values, weights, strict=True)
+            contrast(study, dict(zip(conditions, [*weight, -1.0], strict=True)), alpha=self._alpha)
+            for weight in weights[::_ONE_IN]
         ]
+        below, above = (
+            interp1d(some, np.array(half), axis=0)(self._candidates)
+            for half in zip(*((each.value - each.low, each.high - each.value) for each in found), strict=True)
+        )
+        differences = values - noisy
         kind = make_noise_kind(noise.noise_kind, noise.noise_options)
-        differences, low, high = (np.array([getattr(each, end) for each in found]) for end in ("value", "low", "high"))
         return Exchange(
             noise=noise,
             curve=self._curve,
@@ -251,7 +255,7 @@ class _Comparison:
             seeds=tuple(self._seeds),
             wrong=study.mean_of("effective_noise", noise),
             uninformative=kind.uninformative_share(noise.noise_frac, study.num_classes),
-            size=where_zero(self._candidates, differences, low, high),
+            size=where_zero(self._candidates, differences, differences - below, differences + above),
         )
 
 
@@ -290,7 +294,8 @@ def monotone_curve(log_sizes: Floats, levels: Floats, at: Floats) -> tuple[Float
         curve[:, member] = through(fit.x)
         steps = _STEP * np.eye(len(flat))
         by_level = np.stack([(through(fit.x + step) - through(fit.x - step)) / (2 * _STEP) for step in steps], axis=1)
-        weights[:, :, member] = by_level @ pooling
+        # Equal measurements make a kink, and the mean of both sides does not quite add up.
+        weights[:, :, member] = by_level @ pooling / by_level.sum(axis=1, keepdims=True)
     return curve.reshape(len(at), *levels.shape[1:]), weights.reshape(len(at), *levels.shape)
 
 
