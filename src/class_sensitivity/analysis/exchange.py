@@ -95,7 +95,8 @@ class Exchange:
     than the smallest measured set does.
 
     Attributes:
-        noise: The noise condition.
+        noise: The condition whose labels are wrong; examples may have been removed, too.
+        examples: n, the size of its training set.
         curve: The conditions of the clean learning curve, the baseline first.
         sizes: (L,) training examples of each.
         seeds: The seeds that were paired.
@@ -106,17 +107,13 @@ class Exchange:
     """
 
     noise: Condition
+    examples: float
     curve: tuple[Condition, ...]
     sizes: Floats
     seeds: tuple[int, ...]
     wrong: float
     uninformative: float | None
     size: Bounds
-
-    @property
-    def all_examples(self) -> float:
-        """n, the size of the training set whose labels are wrong."""
-        return float(self.sizes[0])
 
     @property
     def matched_steps(self) -> bool:
@@ -126,7 +123,7 @@ class Exchange:
     @property
     def lost_per_wrong_label(self) -> Bounds:
         """Good records lost per wrong label, (n - n_eff) / wrong labels; 1 / `wrong` at the most."""
-        return self._falling(lambda size: (self.all_examples - size) / (self.wrong * self.all_examples))
+        return self._falling(lambda size: (self.examples - size) / (self.wrong * self.examples))
 
     @property
     def gamma(self) -> Bounds | None:
@@ -138,7 +135,7 @@ class Exchange:
         if self.uninformative is None:
             return None
         scale = np.log1p(-self.uninformative)
-        return self._falling(lambda size: np.log(size / self.all_examples) / scale)
+        return self._falling(lambda size: np.log(size / self.examples) / scale)
 
     @property
     def check_worth(self) -> Bounds:
@@ -147,12 +144,12 @@ class Exchange:
         To check all n labels makes the set as good as n clean records; without checking that takes n n / n_eff records
         as bad as the present ones, if the exchange rate stays what it is in a larger set.
         """
-        return self._falling(lambda size: self.all_examples / size - 1)
+        return self._falling(lambda size: self.examples / size - 1)
 
     @property
     def mended_worth(self) -> Bounds:
         """The same for a check that is sure to find a wrong label: only one check in 1 / `wrong` does, at random."""
-        return self._falling(lambda size: (self.all_examples / size - 1) / self.wrong)
+        return self._falling(lambda size: (self.examples / size - 1) / self.wrong)
 
     def __getitem__(self, index: Any) -> "Exchange":
         """The exchange of one or some of the classes."""
@@ -193,22 +190,25 @@ def exchange_rates(study: Study, *, alpha: float = 0.05) -> Iterator[ExchangeRat
         study: The runs of one recipe.
         alpha: 1 - coverage of the intervals.
     """
-    for series in study.noise_series:
-        for noise in study.series(series)[1:]:
-            found = None
-            for curve in sorted(_clean_curves(study, noise), key=lambda curve: not curve[-1].match_steps):
-                found = _Comparison(study, noise, curve, alpha)
-                if found.overall.size.value > 0:
-                    break
-            if found is not None:
-                yield ExchangeRates(found.overall, found.classes)
+    for noise in (condition for condition in study.conditions if condition.is_noisy):
+        found = None
+        for curve in sorted(_clean_curves(study, noise), key=lambda curve: not curve[-1].match_steps):
+            found = _Comparison(study, noise, curve, alpha)
+            if found.overall.size.value > 0:
+                break
+        if found is not None:
+            yield ExchangeRates(found.overall, found.classes)
 
 
 def _clean_curves(study: Study, noise: Condition) -> Iterator[tuple[Condition, ...]]:
-    """Every series of reductions that chooses examples as the noise does, as far as it shares seeds with it."""
+    """Every series of reductions that is made as the noise is, as far as it shares seeds with it."""
     for series in study.reduction_series:
         curve = study.paired_series(series)
-        if len(curve) > 1 and curve[-1].stratified == noise.stratified and study.common_seeds(*curve, noise):
+        if len(curve) < 2 or not study.common_seeds(*curve, noise):
+            continue
+        last = curve[-1]
+        alike = last.stratified == noise.stratified
+        if alike and (not noise.is_reduced or last.match_steps == noise.match_steps):
             yield tuple(curve)
 
 
@@ -250,6 +250,7 @@ class _Comparison:
         kind = make_noise_kind(noise.noise_kind, noise.noise_options)
         return Exchange(
             noise=noise,
+            examples=study.mean_of("train_size", noise, self._seeds),
             curve=self._curve,
             sizes=self._sizes,
             seeds=tuple(self._seeds),

@@ -15,7 +15,12 @@ CHECKS, RECORDS, UNDECIDED = "check labels", "buy records", "undecided"
 def shown_exchange(results: Results) -> ExchangeRates:
     """The exchange rate that speaks for all: of the strongest noise of the first kind."""
     first = results.study.noise_series[0]
-    return max(results.exchange, key=lambda rates: (rates.noise.series == first, rates.noise.level))
+    return max(of_all_examples(results), key=lambda rates: (rates.noise.series == first, rates.noise.level))
+
+
+def of_all_examples(results: Results) -> list[ExchangeRates]:
+    """The exchange rates where no example was removed."""
+    return [rates for rates in results.exchange if not rates.noise.is_reduced]
 
 
 def cheaper(worth: Bounds, price: float) -> str:
@@ -36,7 +41,8 @@ def cheaper(worth: Bounds, price: float) -> str:
 
 def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice]:
     """What is cheaper at every noise level that was measured, if both prices are known; else up to which price."""
-    if not results.exchange or np.isnan(results.exchange[0].overall.size.low):
+    every_level = of_all_examples(results)
+    if not every_level or np.isnan(every_level[0].overall.size.low):
         return
     shown = shown_exchange(results)
     overall = shown.overall
@@ -56,9 +62,7 @@ def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice
         return
     price = prices.check / prices.record
     verdict = cheaper(worth, price)
-    by_level = "; ".join(
-        f"{rates.noise.label}: {cheaper(rates.overall.check_worth, price)}" for rates in results.exchange
-    )
+    by_level = "; ".join(f"{rates.noise.label}: {cheaper(rates.overall.check_worth, price)}" for rates in every_level)
     yield Advice(
         PRICE,
         f"{verdict} at these prices" if verdict != UNDECIDED else "checks or records at these prices: undecided",

@@ -75,7 +75,7 @@ def plot_exchange_by_class(
     colors = matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, len(rates)))
     for each, color, shift in zip(rates, colors, np.linspace(-0.27, 0.27, len(rates)), strict=True):
         size = each.classes.size
-        share = 100 / each.classes.all_examples
+        share = 100 / each.classes.examples
         places = np.arange(len(order)) + shift
         low, middle, high = (
             share * np.clip(end[order], size.least, size.most) for end in (size.low, size.value, size.high)

@@ -11,7 +11,7 @@ from class_sensitivity.analysis.claims.evidence import candidates, who_can_fall_
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REPRODUCED, UNDECIDED, Verdict
 from class_sensitivity.analysis.claims.next_runs import NextRuns
 from class_sensitivity.analysis.exchange import ExchangeRates
-from class_sensitivity.analysis.prices import shown_exchange
+from class_sensitivity.analysis.prices import of_all_examples, shown_exchange
 from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Curve, Results
 from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochberg, smallest_sign_flip_p
@@ -56,7 +56,7 @@ def at_a_glance(
         less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
         why = f"{less.text()} for the missing examples, {misled.text()} for being misled"
         lines.append(Line(cost.noise.label, f"costs {float(less.value + misled.value):z.1f} points: {why}"))
-    if results.exchange:
+    if of_all_examples(results):
         shown = shown_exchange(results)
         lines.append(Line("quality, quantity", f"{shown.noise.label} {_exchanged(shown)}"))
     if advice:
@@ -82,7 +82,7 @@ def _exchanged(rates: ExchangeRates) -> str:
     found = rates.overall
     gamma = "" if found.gamma is None else f", gamma {found.gamma.text('.2f')}"
     return (
-        f"does as well as {found.size.text(',.0f', significant=3)} of {found.all_examples:,.0f} clean records: "
+        f"does as well as {found.size.text(',.0f', significant=3)} of {found.examples:,.0f} clean records: "
         f"{found.lost_per_wrong_label.text('.1f')} good records lost per wrong label{gamma}"
     )
 
@@ -287,10 +287,11 @@ def _cost(results: Results) -> Iterator[str]:
 
 
 def _exchange(results: Results) -> Iterator[str]:
-    for rates in results.exchange:
-        yield f"{rates.noise.label} {_exchanged(rates)}."
-    if not results.exchange:
+    every_level = of_all_examples(results)
+    if not every_level:
         return
+    for rates in every_level:
+        yield f"{rates.noise.label} {_exchanged(rates)}."
     shown = shown_exchange(results)
     size, names = shown.classes.size, results.study.class_names
     apart = [

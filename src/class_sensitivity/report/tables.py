@@ -232,7 +232,7 @@ def exchange_table(results: Results) -> pd.DataFrame:
             found = rates.overall if index is None else rates.classes[index]
             row = _stress(found.noise)
             row |= {"curve": found.curve[-1].series, "class": name, "seeds": len(found.seeds)}
-            row |= {"train_size": found.all_examples, "least": found.size.least, "wrong": found.wrong}
+            row |= {"train_size": found.examples, "least": found.size.least, "wrong": found.wrong}
             for what, bounds in (
                 ("n_eff", found.size),
                 ("lost_per_wrong_label", found.lost_per_wrong_label),
