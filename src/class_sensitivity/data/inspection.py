@@ -1,5 +1,6 @@
 """What can be known of a data set before anything is trained on it: sizes, copies, odd images, look-alikes."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,6 +100,13 @@ def inspect_data(settings: DataSettings, digest: str) -> Inspection:
     )
 
 
+class _Kept(msgspec.Struct):
+    """What a file holds: an inspection, and the SHA-256 of its JSON, so that a bit that flips later is seen."""
+
+    sha256: str
+    inspection: msgspec.Raw
+
+
 def _place(root: Path, data: str, digest: str) -> Path:
     return root / _FOLDER / f"{data}-{digest}.json"
 
@@ -112,14 +120,22 @@ def write_inspection(inspection: Inspection, root: Path) -> Path:
     path = _place(root, inspection.data, inspection.digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(f".{os.getpid()}")
-    half.write_bytes(msgspec.json.encode(inspection))
-    half.replace(path)
+    text = msgspec.json.encode(inspection)
+    try:
+        half.write_bytes(msgspec.json.encode(_Kept(hashlib.sha256(text).hexdigest(), msgspec.Raw(text))))
+        half.replace(path)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
     return path
 
 
 def read_inspection(root: Path, data: str, digest: str) -> Inspection | None:
-    """The inspection of a data set, if there is one that can be read."""
+    """The inspection of a data set; None where there is none, or where it is damaged."""
     try:
-        return msgspec.json.decode(_place(root, data, digest).read_bytes(), type=Inspection)
-    except (OSError, msgspec.MsgspecError):
+        kept = msgspec.json.decode(_place(root, data, digest).read_bytes(), type=_Kept)
+        if hashlib.sha256(kept.inspection).hexdigest() != kept.sha256:
+            return None
+        return msgspec.json.decode(kept.inspection, type=Inspection)
+    except (OSError, RecursionError, UnicodeDecodeError, msgspec.MsgspecError):
         return None
