@@ -284,14 +284,21 @@ def test_a_sweep_with_a_mistyped_setting_runs_nothing(forked):
     assert not done.runs.exists()
 
 
+@pytest.mark.parametrize("mistake", ["noise.classes=[],[cat]", "+noise.partner={cat: '1'}"])
+def test_a_sweep_with_a_class_that_does_not_exist_runs_nothing(forked, mistake):
+    done = forked("-m", *SMALL, "noise.kind=pair", "noise.frac=0,0.1", mistake)
+    assert_one_sentence(done, "=cat is not a class", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
+    assert not done.runs.exists()
+
+
 def test_a_run_that_fails_is_named_at_once_and_the_others_go_on(forked):
-    done = forked("-m", *SMALL, "noise.frac=0.1", "noise.classes=[cat],[]", "seed=0")
+    done = forked("-m", *SMALL, "reduction.frac=0.999,0", "seed=0")
     assert done.rc not in (0, None)
     assert "Traceback" not in done.stderr
     first, summary = done.stderr.splitlines()
     assert first.startswith("error: ")
-    assert "noise.classes=cat" in first
-    assert "noise.classes=[cat]" in first, "the run is not named"
+    assert "reduction.frac=0.999 is too high" in first
+    assert "reduction.frac=0.999" in first.partition("(run: ")[2], "the run is not named"
     assert "1 of 2" in summary
     assert len(done.results()) == 1
 

@@ -22,7 +22,7 @@ from class_sensitivity.data.importing.importer import imported
 from class_sensitivity.data.importing.listing import ImageFile, Listing
 from class_sensitivity.data.importing.selection import select
 from class_sensitivity.data.importing.settings import ImportSettings
-from class_sensitivity.data.sources import data_digest, load_arrays
+from class_sensitivity.data.sources import class_names, data_digest, load_arrays
 from class_sensitivity.data.sources.image_folder import digest, import_report, load
 from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.settings import DataSettings
@@ -278,6 +278,7 @@ def test_digest_and_arrays_of_a_process_belong_together(tmp_path, options):
     settings = DataSettings("image_folder", str(folder), download=False, flip=False, crop_padding=0, options=options)
     before = data_digest(settings)
     first = load_arrays(settings).train_images.copy()
+    assert class_names(settings) == load_arrays(settings).class_names
     _change_pixel(folder)
     # A run whose identity was found before the change would otherwise train on what came after it.
     assert data_digest(settings) == before

@@ -119,18 +119,18 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(launcher, command):
     small = ("-m", "data=digits", "training.epochs=1", "training.batch_size=128", "noise.frac=0.2", "seed=0")
     before = set(ROOT.iterdir())
     # training.threads is not given: the sweep decides, not the process in which a run lands.
-    done = command(*small, "noise.classes=[],[cat]", *words_for(launcher), OMP_NUM_THREADS=str(threads))
+    done = command(*small, "reduction.frac=0,0.999", *words_for(launcher), OMP_NUM_THREADS=str(threads))
     assert done.rc == 1
     assert "Traceback" not in done.stdout + done.stderr
     first, summary = done.stderr.splitlines()
-    assert first.startswith("error: noise.classes=cat")
-    assert "noise.classes=[cat]" in first.partition("(run: ")[2]
+    assert first.startswith("error: reduction.frac=0.999 is too high")
+    assert "reduction.frac=0.999" in first.partition("(run: ")[2]
     assert summary.startswith("error: 1 of 2 runs failed")
     assert "failed run" in done.stdout
     (result,) = done.results()
     assert json.loads(result.read_text())["environment"]["threads"] == threads
     (failure,) = done.runs.rglob("failed.json")
-    assert "noise.classes=cat" in failure.read_text()
+    assert "reduction.frac=0.999" in failure.read_text()
     assert failure.parent != result.parent
     assert set(ROOT.iterdir()) - before <= {ROOT / "__pycache__"}, "Hydra or the launcher left something behind"
 

@@ -12,7 +12,7 @@ import pytest
 from support.commands import assert_one_sentence
 from support.sources import MODULE, stored_arrays, write_npz
 
-from class_sensitivity.data.sources import data_digest, load_arrays
+from class_sensitivity.data.sources import class_names, data_digest, load_arrays
 from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.settings import DataSettings
 
@@ -31,7 +31,7 @@ def test_a_file_of_arrays_is_read_as_it_is(tmp_path):
     arrays, stored = load_arrays(npz(write_npz(tmp_path / "a.npz"))), stored_arrays()
     for key in ("train_images", "train_labels", "test_images", "test_labels"):
         np.testing.assert_array_equal(getattr(arrays, key), stored[key])
-    assert arrays.class_names == ("ant", "bee")
+    assert arrays.class_names == class_names(npz(tmp_path / "a.npz")) == ("ant", "bee")
 
 
 def test_grey_images_need_no_channels_and_labels_may_be_of_any_whole_type(tmp_path):

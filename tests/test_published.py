@@ -7,7 +7,7 @@ from support.sources import write_cifar100, write_fashion_mnist
 from torchvision.datasets import CIFAR100, FashionMNIST
 from torchvision.datasets.utils import extract_archive
 
-from class_sensitivity.data.sources import data_digest, fashion_mnist, load_arrays
+from class_sensitivity.data.sources import class_names, data_digest, fashion_mnist, load_arrays
 from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.settings import DataSettings
 
@@ -38,6 +38,7 @@ def test_cifar100_is_what_torchvision_reads(tmp_path, monkeypatch):
 def test_fashion_mnist_is_what_torchvision_reads(tmp_path, monkeypatch):
     written = write_fashion_mnist(tmp_path, monkeypatch)
     arrays = load_arrays(published("fashion_mnist", tmp_path))
+    assert arrays.class_names == class_names(published("fashion_mnist", None)) == tuple(FashionMNIST.classes)
     for name in written:
         extract_archive(str(tmp_path / FOLDERS["fashion_mnist"] / name))
     for part in ("train", "test"):

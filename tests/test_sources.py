@@ -18,7 +18,7 @@ from support.sources import write_images, write_source
 
 from class_sensitivity.data import sources
 from class_sensitivity.data.arrays import ArraysError, ImageArrays
-from class_sensitivity.data.sources import data_digest, known_sources, load_arrays
+from class_sensitivity.data.sources import class_names, data_digest, known_sources, load_arrays
 from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.settings import DataSettings
 
@@ -35,7 +35,7 @@ def test_the_bundled_digits_are_all_there_each_once():
     arrays = load_arrays(data("digits"))
     assert arrays.train_images.shape == (1198, 8, 8, 1)
     assert arrays.test_images.shape == (599, 8, 8, 1)
-    assert arrays.class_names == tuple("0123456789")
+    assert arrays.class_names == class_names(data("digits")) == tuple("0123456789")
     source = load_digits()
     expected = Counter((label, tuple(image.ravel())) for image, label in zip(source.images, source.target, strict=True))
     ink = np.concatenate([arrays.train_images, arrays.test_images]) / (255 / 16)
@@ -185,7 +185,7 @@ def test_cifar10_is_what_torchvision_reads(cifar10, cifar10_dir):
     np.testing.assert_array_equal(cifar10.test_images, test.data)
     assert cifar10.train_labels.tolist() == train.targets
     assert cifar10.test_labels.tolist() == test.targets
-    assert cifar10.class_names == tuple(train.classes)
+    assert cifar10.class_names == tuple(train.classes) == class_names(data("cifar10"))
     assert cifar10.train_images.shape == (50_000, 32, 32, 3)
 
 
@@ -253,6 +253,7 @@ def test_a_data_set_is_a_file_in_the_folder_of_sources(mine, tmp_path):
     assert "mine" in known_sources()
     arrays = load_arrays(data("mine", write_images(tmp_path / "a")))
     assert arrays.class_names == ("even", "odd")
+    assert class_names(data("mine")) is None
 
 
 def test_two_folders_under_one_name_are_two_data_sets_unless_their_content_is_the_same(mine, tmp_path):

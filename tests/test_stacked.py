@@ -329,7 +329,7 @@ def test_a_member_is_released_when_it_is_complete_not_when_all_are(make_run, tmp
 
 def test_members_that_are_complete_busy_or_mistaken_are_left_out(make_run, tmp_path):
     settings = ("training.epochs=1", "training.precision=32-true")
-    members = (("seed=0",), ("seed=1",), ("seed=2",), ("seed=3",), ("noise.frac=0.1", "noise.classes=[cat]"))
+    members = (("seed=0",), ("seed=1",), ("seed=2",), ("seed=3",), ("reduction.frac=0.999",))
     runs = below(make_run, tmp_path / "stacked", *settings, members=members)
     train_job(runs[0], show_progress=False)
     before = (runs[0].directory / "result.json").stat().st_mtime_ns
@@ -338,7 +338,7 @@ def test_members_that_are_complete_busy_or_mistaken_are_left_out(make_run, tmp_p
     assert [type(outcome) for outcome in outcomes] == [type(None), BusyError, type(None), type(None), ConfigError]
     assert (runs[0].directory / "result.json").stat().st_mtime_ns == before
     assert [is_complete(run.directory) for run in runs] == [True, False, True, True, False]
-    assert "cat" in (read_failure(runs[4].directory) or "")
+    assert "reduction.frac=0.999" in (read_failure(runs[4].directory) or "")
     assert [read_record(run.directory).environment.stacked for run in runs[2:4]] == [2, 2]
 
 
@@ -442,13 +442,13 @@ def test_a_network_that_cannot_be_batched_is_trained_alone(make_run, tmp_path, m
 @pytest.mark.slow
 def test_the_launcher_does_a_sweep_and_then_only_what_is_missing(command):
     small = ("data=digits", "training.epochs=1", "training.batch_size=128", "training.threads=1")
-    sweep = ("-m", "hydra/launcher=stacked", *small, "noise.frac=0,0.1", "seed=0,1", "noise.classes=[],[cat]")
+    sweep = ("-m", "hydra/launcher=stacked", *small, "noise.frac=0,0.1", "seed=0,1", "reduction.frac=0,0.999")
     done = command(*sweep)
     assert done.rc == 1
     assert "Traceback" not in done.stderr
-    assert "6 runs: 0 complete, running 6" in done.stdout
+    assert "8 runs: 0 complete, running 8" in done.stdout
     assert len(done.results()) == 4
-    assert done.stderr.count("noise.classes=cat") == 2
+    assert done.stderr.count("reduction.frac=0.999 is too high") == 4
     again = command("-m", *small, "noise.frac=0,0.1", "seed=0,1,2")
     assert (again.rc, again.stderr) == (0, "")
     assert "6 runs: 4 complete, running 2" in again.stdout

@@ -21,8 +21,16 @@ from support.labels import (
 
 from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.seeding import STREAMS, generator
-from class_sensitivity.stress import Noise, Reduction, Stress, keep_after_reduction, selection_order, stressed_train_set
-from class_sensitivity.stress.noise import Pair
+from class_sensitivity.stress import (
+    Noise,
+    Reduction,
+    Stress,
+    TrainSet,
+    keep_after_reduction,
+    selection_order,
+    stressed_train_set,
+)
+from class_sensitivity.stress.noise import Pair, Shuffle
 
 # Noise
 
@@ -234,8 +242,14 @@ SIZES = (300, 150, 50)
         ({"reduction_frac": 0.9999}, ["reduction.frac=0.9999", "any class"]),
         # Nothing is reduced here: another setting is to blame.
         ({"validation_frac": 0.997}, ["training.validation_frac=0.997"]),
-        ({"kind": "pair", "partner": {"dog": "class 0"}}, ["noise.partner=dog", "class 0, class 1, class 2"]),
-        ({"kind": "pair", "partner": {"class 0": "class 0"}}, ["noise.partner", "class 0", "itself"]),
+        (
+            {"noise_frac": 0.1, "kind": "pair", "partner": {"dog": "class 0"}},
+            ["noise.partner=dog", "class 0, class 1, class 2"],
+        ),
+        (
+            {"noise_frac": 0.1, "kind": "pair", "partner": {"class 0": "class 0"}},
+            ["noise.partner", "class 0", "itself"],
+        ),
     ],
 )
 def test_settings_that_do_not_fit_the_data_set_are_named(chosen, words):
@@ -266,10 +280,19 @@ def test_what_is_held_out_is_blamed_before_reduction_is():
         stressed((labels, 3), validation_frac=0.999, reduction_frac=0.1)
 
 
-def test_a_class_that_does_not_exist_makes_no_training_set():
-    stress = Stress(Noise(classes=["dog"]))
-    with pytest.raises(ConfigError, match=r"noise\.classes=dog .*ant, bee"):
-        stressed_train_set(np.arange(10) % 2, ("ant", "bee"), stress, seeds=dict.fromkeys(STREAMS, 1))
+@pytest.mark.parametrize(
+    ("setting", "kind", "classes"),
+    [("noise.classes", Shuffle(), ["dog"]), ("noise.partner", Pair(partner={"dog": "ant"}), [])],
+)
+def test_a_class_that_does_not_exist_makes_no_noisy_training_set(setting, kind, classes):
+    def make(frac: float) -> TrainSet:
+        stress = Stress(Noise(kind, frac, classes))
+        return stressed_train_set(np.arange(10) % 2, ("ant", "bee"), stress, seeds=dict.fromkeys(STREAMS, 1))
+
+    with pytest.raises(ConfigError, match=rf"{setting}=dog .*ant, bee"):
+        make(0.1)
+    # The baseline is that of all runs, whatever else was asked for.
+    np.testing.assert_array_equal(make(0).labels, np.arange(10) % 2)
 
 
 # On the real labels

@@ -255,8 +255,6 @@ def test_a_damaged_run_is_redone(make_run):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (("noise.frac=0.1", "noise.classes=[cat]"), ["noise.classes=cat", "0, 1, 2"]),
-        (("noise.frac=0.1", "noise.kind=pair", "+noise.partner.cat=dog"), ["noise.partner=cat", "0, 1, 2"]),
         (("reduction.frac=0.999",), ["reduction.frac=0.999", "class"]),
         (("data.crop_padding=8",), ["data.crop_padding=8", "8 x 8"]),
         (("+model.depth=3",), ["model.depth", "widths"]),
@@ -277,11 +275,16 @@ def test_settings_that_do_not_fit_are_named_and_leave_the_reason_alone(make_run,
     assert read_failure(run.directory) == str(error.value)
 
 
-def test_a_data_set_or_a_model_that_does_not_exist_is_named_before_there_is_a_run(make_run, tmp_path):
+def test_a_data_set_a_model_or_a_class_that_does_not_exist_is_named_before_there_is_a_run(make_run, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.name=mnist.*cifar10.*digits"):
         make_run("data.name=mnist")
     with pytest.raises(ConfigError, match=r"model\.name=cnn7.*cnn6, googlenet"):
         make_run("model.name=cnn7")
+    for frac in (0, 0.1):
+        with pytest.raises(ConfigError, match=r"noise\.classes=cat .*0, 1, 2"):
+            make_run(f"noise.frac={frac}", "noise.classes=[cat]")
+        with pytest.raises(ConfigError, match=r"noise\.partner=cat .*0, 1, 2"):
+            make_run(f"noise.frac={frac}", "noise.kind=pair", "+noise.partner.cat=dog")
     assert not (tmp_path / "runs").exists()
 
 

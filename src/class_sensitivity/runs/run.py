@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from class_sensitivity.data.sources import data_digest
+from class_sensitivity.data.sources import class_names, data_digest
 from class_sensitivity.models import model_digest
 from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.settings import TrainSettings
@@ -28,7 +28,12 @@ class Run:
         """The run that settings ask for.
 
         Raises:
-            UserError: The data set is not known, or files must be read for a digest and cannot be.
+            UserError: The data set is not known, or files must be read for a digest and cannot be; or a setting names a
+                class that the data set does not have, where its classes are known already.
         """
+        noise = settings.noise
+        may_name_classes = bool(noise.classes or noise.kind.identity())
+        if may_name_classes and (names := class_names(settings.data)) is not None:
+            noise.check_classes(names)
         identity = RunIdentity.of(settings, data_digest(settings.data), model_digest(settings.model))
         return cls(settings, identity, Path(settings.runs).expanduser() / identity.path)

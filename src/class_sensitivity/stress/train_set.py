@@ -78,7 +78,7 @@ def stressed_train_set(
         validation_frac: Share held out, in [0, 1).
 
     Raises:
-        ConfigError: A named class does not exist, or no example of some class would be left.
+        ConfigError: A class that the noise names does not exist, or no example of some class would be left.
         DataError: The data set has no training example of some class.
 
     Examples:
@@ -89,16 +89,18 @@ def stressed_train_set(
         >>> len(train_set.indices), int(train_set.touched.sum())
         (5, 1)
     """
-    stress.noise.check_classes(class_names)
+    # Settings of a noise that touches nothing have no effect, and are no part of the run: its baseline is everyone's.
+    noise = stress.noise if stress.noise.frac != 0 else Noise()
+    noise.check_classes(class_names)
     held_out, trainable = _split(len(labels), validation_frac, seeds["validation"])
     rng = generator(seeds["selection"], "selection")
     order = trainable[selection_order(labels[trainable], rng, stratified=stress.stratified)]
     kept = keep_after_reduction(order, stress.reduction.frac)
     _refuse_empty(labels, trainable, kept, class_names, stress, validation_frac)
-    eligible = [class_names.index(name) for name in stress.noise.classes]
-    touched = touched_positions(labels, kept, stress.noise.frac, eligible)
+    eligible = [class_names.index(name) for name in noise.classes]
+    touched = touched_positions(labels, kept, noise.frac, eligible)
     given = labels.copy()
-    given[touched] = stress.noise.kind.apply(
+    given[touched] = noise.kind.apply(
         Examples(labels[touched], touched, class_names), generator(seeds["labels"], "labels")
     )
     indices = np.sort(kept)

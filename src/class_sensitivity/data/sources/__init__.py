@@ -2,7 +2,8 @@
 
 The file's name is the data set's name, unless its settings give it another; `conf/data/<file>.yaml` holds its settings,
 and those that not every data set has become the keyword arguments `options`. A file may also have
-`digest(directory, **options) -> str | None`, if the content of its data set is known without reading it.
+`digest(directory, **options) -> str | None`, if the content of its data set is known without reading it, and
+`class_names(directory, **options) -> Sequence[str]`, if the names of the classes are.
 """
 
 import inspect
@@ -61,6 +62,17 @@ def data_digest(settings: DataSettings) -> str:
     find = getattr(source, "digest", None)
     known = None if find is None else find(directory=settings.dir, **settings.options)
     return load_arrays(settings).digest if known is None else str(known)
+
+
+def class_names(settings: DataSettings) -> tuple[str, ...] | None:
+    """The names of the classes, where they are known before a run is begun; None where the data has to be loaded.
+
+    Raises:
+        ConfigError: Its source or an option is not known.
+        DataError: Files have to be read and cannot be.
+    """
+    find = getattr(_source(settings.source, settings.name, settings.options), "class_names", None)
+    return None if find is None else tuple(find(directory=settings.dir, **settings.options))
 
 
 def import_report(settings: DataSettings) -> "ImportReport | None":

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
 
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
 def load(directory: str | None = None, download: bool = True) -> ImageArrays:
     """50,000 training and 10,000 test images of 32 x 32 x 3.
 
@@ -36,6 +39,11 @@ def digest(directory: str | None = None) -> str:
     `load` refuses every file whose checksum differs, so that two folders that load hold the same data set.
     """
     return "c58f30108f718f92721af3b95e74349a"
+
+
+def class_names(directory: str | None = None) -> tuple[str, ...]:
+    """The names of the classes, as published."""
+    return CLASS_NAMES
 
 
 def read_cifar(

@@ -33,6 +33,16 @@ def digest(directory: str | None = None, **options: object) -> str:
     return imported(ImportSettings.of(directory, options)).digest
 
 
+def class_names(directory: str | None = None, **options: object) -> tuple[str, ...]:
+    """The names of the classes; the images are imported if they are not yet, as for the digest.
+
+    Raises:
+        ConfigError: As `load`.
+        DataError: As `load`.
+    """
+    return imported(ImportSettings.of(directory, options)).arrays.class_names
+
+
 def import_report(directory: str | None = None, **options: object) -> ImportReport | None:
     """What is known of the latest import from this place; None where there was none. Looks at no image file.
 

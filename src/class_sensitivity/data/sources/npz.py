@@ -64,6 +64,16 @@ def digest(directory: str | None = None, file: str = "") -> str:
     return _sha256(_path(directory, file))[:16]
 
 
+def class_names(directory: str | None = None, file: str = "") -> tuple[str, ...]:
+    """The names of the classes; the file is read, as for the digest.
+
+    Raises:
+        ConfigError: No path is given.
+        DataError: As `load`, or what the file holds does not make a data set.
+    """
+    return _class_names(_path(directory, file))
+
+
 def _path(directory: str | None, file: str) -> Path:
     require(isinstance(file, str) and file != "", "data.file", file, "the path of an .npz file")
     return (Path(directory or ".").expanduser() / Path(file).expanduser()).absolute()
@@ -77,6 +87,14 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise _cannot_be_read(path, error) from None
+
+
+@lru_cache(maxsize=8)
+def _class_names(path: Path) -> tuple[str, ...]:
+    try:
+        return load(file=str(path)).class_names
+    except ArraysError as error:
+        raise DataError(f"{path} cannot be used: {error}.") from None
 
 
 def _cannot_be_read(path: Path, error: OSError) -> DataError:
