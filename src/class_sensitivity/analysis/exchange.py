@@ -200,6 +200,18 @@ def exchange_rates(study: Study, *, alpha: float = 0.05) -> Iterator[ExchangeRat
             yield ExchangeRates(found.overall, found.classes)
 
 
+def accuracy_exchange(study: Study, noise: Condition, curve: tuple[Condition, ...], *, alpha: float = 0.05) -> Exchange:
+    """The exchange rate of one condition by accuracy, on a given curve.
+
+    Args:
+        study: The runs of one recipe.
+        noise: The condition whose labels are wrong.
+        curve: Conditions of a clean learning curve, the baseline first; they share seeds with `noise`.
+        alpha: 1 - coverage of the interval.
+    """
+    return _Comparison(study, noise, curve, alpha).overall
+
+
 def _clean_curves(study: Study, noise: Condition) -> Iterator[tuple[Condition, ...]]:
     """Every series of reductions that is made as the noise is, as far as it shares seeds with it."""
     for series in study.reduction_series:

@@ -16,6 +16,7 @@ from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.exchange import ExchangeRates
 from class_sensitivity.analysis.notebook import titled_table
 from class_sensitivity.analysis.omnibus import OmnibusTest
+from class_sensitivity.analysis.sideways import Sideways
 from class_sensitivity.analysis.statistics import Knee
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
@@ -216,6 +217,7 @@ class Results:
         curves: Kind of stress -> dose-response.
         costs: Noise against its matched-clean control, where both were run.
         exchange: Noise against the clean learning curve, where both were run.
+        sideways: Whether noise shifts the learning curve, where it was run at several sizes of the training set.
     """
 
     study: Study
@@ -224,6 +226,7 @@ class Results:
     curves: Mapping[str, Curve]
     costs: tuple[Cost, ...]
     exchange: tuple[ExchangeRates, ...]
+    sideways: tuple[Sideways, ...]
 
     def of(self, condition: Condition) -> ConditionResult:
         """The result of a condition.

@@ -36,6 +36,7 @@ from class_sensitivity.analysis.results import (
     Results,
     VersusBaseline,
 )
+from class_sensitivity.analysis.sideways import sideways_shifts
 from class_sensitivity.analysis.statistics import NO_KNEE
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import asymmetry
@@ -70,13 +71,15 @@ def analyse(study: Study, *, alpha: float = 0.05, resamples: int = 2000, seed: i
         curve = dose_response(study, kind, rng, alpha=alpha, resamples=resamples)
         if curve is not None:
             curves[kind] = curve
+    exchange = tuple(exchange_rates(study, alpha=alpha))
     return Results(
         study=study,
         alpha=alpha,
         conditions=tuple(_condition_result(study, condition, alpha) for condition in study.conditions),
         curves=MappingProxyType(curves),
         costs=tuple(_costs(study, alpha)),
-        exchange=tuple(exchange_rates(study, alpha=alpha)),
+        exchange=exchange,
+        sideways=tuple(sideways_shifts(study, exchange, alpha=alpha)),
     )
 
 

@@ -6,9 +6,11 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
+from numpy.typing import NDArray
 
 from class_sensitivity.analysis.exchange import ExchangeRates, monotone_curve
 from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sideways import Sideways
 from class_sensitivity.figures.axes import add_legend, new_axes, shorten
 
 _BLUE = "#0072B2"
@@ -45,16 +47,54 @@ def plot_exchange(results: Results, rates: Sequence[ExchangeRates], *, ax: Axes 
             label=f"{each.noise.label}: {size.text(',.0f', significant=3)}",
         )  # fmt: skip
         axes.plot(size.most, accuracy, "x", color=color)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(first.sizes)
-    axes.tick_params(axis="x", rotation=45)
+    _show_sizes(axes, first.sizes)
     axes.set_xlabel("training examples; dots: as many with right labels do as well as all with wrong ones (crosses)")
     axes.set_ylabel("test accuracy, %")
     axes.grid(alpha=0.3)
     add_legend(axes, loc="upper left", fontsize=9)
     return axes
+
+
+def plot_sideways(results: Results, shifts: Sequence[Sideways], *, ax: Axes | None = None) -> Axes:
+    """Learning curves with wrong labels, and the clean curve shifted sideways by the share that fits each best.
+
+    Args:
+        results: Of one study.
+        shifts: Of it, on one learning curve.
+        ax: Where to draw; None: on a figure of its own.
+    """
+    axes = ax or new_axes(7.5, 5)
+    first = shifts[0].at[0]
+    clean = np.array([100 * float(results.of(condition).accuracy.value) for condition in first.curve])
+    at = np.geomspace(first.sizes[-1], first.sizes[0], 200)
+    curve = monotone_curve(np.log(first.sizes), clean, np.log(at))[0]
+    axes.plot(at, curve, color=_BLUE, label="right labels")
+    axes.plot(first.sizes, clean, "s", color=_BLUE, markersize=5)
+    colors = matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, len(shifts)))
+    for each, color in zip(shifts, colors, strict=True):
+        accuracies = [results.of(row.noise).accuracy.scaled(100) for row in each.at]
+        values = np.array([float(accuracy.value) for accuracy in accuracies])
+        ends = [[float(e.value - e.low) for e in accuracies], [float(e.high - e.value) for e in accuracies]]
+        p = "" if each.test is None else f", p = {each.test.p:.2g}"
+        label = f"{each.noise.label}: {100 * each.share:.0f} % of the examples{p}"
+        axes.errorbar(each.sizes, values, yerr=ends, fmt="o", color=color, elinewidth=1.2, markersize=5, label=label)
+        inside = at / each.share <= first.sizes[0]
+        axes.plot(at[inside] / each.share, curve[inside], "--", color=color, linewidth=1)
+    _show_sizes(axes, first.sizes)
+    axes.set_xlabel("training examples")
+    axes.set_ylabel("test accuracy, %")
+    axes.grid(alpha=0.3)
+    add_legend(axes, loc="lower right", fontsize=9)
+    return axes
+
+
+def _show_sizes(axes: Axes, sizes: NDArray[np.float64]) -> None:
+    """A logarithmic axis that names the sizes that were measured."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(sizes)
+    axes.tick_params(axis="x", rotation=45)
 
 
 def plot_exchange_by_class(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -143,6 +144,16 @@ def _exchange(results: Results) -> Iterator[FigureSpec]:
         rates = [each for each in results.exchange if each.noise.series == series]
         if rates:  # levels of one figure stand on one learning curve
             yield from _exchange_of([each for each in rates if each.overall.curve == rates[-1].overall.curve], results)
+    for curve, shifts in groupby(results.sideways, key=lambda each: each.at[0].curve):
+        of_curve = list(shifts)
+        steps = "" if curve[-1].is_default_series else f"_{curve[-1].series}"
+        yield FigureSpec(
+            f"sideways{steps}",
+            f"Does noise shift the learning curve sideways? {of_curve[0].noise.series_label}",
+            "Dots: accuracy with wrong labels, by the number of examples. Dashed: the clean curve at a fixed share "
+            "of the examples, the one that fits best. p: whether the dots lie on it.",
+            lambda of_curve=of_curve: exchange.plot_sideways(results, of_curve),  # type: ignore[misc]
+        )
 
 
 def _exchange_of(rates: list[ExchangeRates], results: Results) -> Iterator[FigureSpec]:

@@ -301,6 +301,13 @@ def _exchange(results: Results) -> Iterator[str]:
     ]
     if apart:
         yield f"By class, at {shown.noise.label} the interval is apart from that of accuracy for {', '.join(apart)}."
+    for shift in results.sideways:
+        if shift.test is not None:
+            verdict = "does not only shift" if shift.test.p <= results.alpha else "may only shift"
+            yield (
+                f"{shift.noise.label} {verdict} the learning curve sideways, to {100 * shift.share:.0f} % of the "
+                f"examples, over {len(shift.at)} sizes ({shift.test.text()})."
+            )
     if shown.overall.gamma is not None:
         yield (
             "Gamma is 1 where wrong labels are only lost records, 2 at the information limit of weak signals, above 2 "

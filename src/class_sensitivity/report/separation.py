@@ -64,13 +64,18 @@ class Separation:
     found: Separability
     maps: tuple[OtherMap, ...]
 
+    @property
+    def _comparable(self) -> list[OtherMap]:
+        """The maps that have an order of pairs: two classes are one pair, and that has none."""
+        return [each for each in self.maps if not np.isnan(each.agreement.rho)]
+
     def line(self) -> Line:
         """The most alike pairs and all agreements, in one line."""
         names, alike = self.found.class_names, self.found.symmetric.scaled(100)
         pairs = [f"{names[i]} and {names[j]} ({alike[i, j].text()} %)" for i, j in self.found.pairs[:_NAMED]]
         agreements = [
             f"{each.label} {with_interval(each.agreement.rho, each.agreement.low, each.agreement.high, digits=2)}"
-            for each in self.maps
+            for each in self._comparable
         ]
         agree = f"; rank correlation of all pairs with {', with '.join(agreements)}" if agreements else ""
         return Line("look-alikes", f"{', '.join(pairs)}{agree}")
@@ -84,7 +89,7 @@ class Separation:
             f"with intervals over seeds and test images; the average pair has {100 * self.found.mean:.2f} %.",
             lambda: plot_separability(self.found),
         )
-        for each in self.maps:
+        for each in self._comparable:
             yield FigureSpec(
                 f"lookalikes_{each.name}",
                 f"Look-alikes: the model against {each.label}",
@@ -169,20 +174,17 @@ class ModelsCompared:
 
     Attributes:
         data: The data set.
+        name: For the file of its figure; two data sets may be called the same.
         found: For each stress that they share.
         pairs: Pairs of classes that some model confuses.
-        models: Their names.
+        models: Their names; a model of several recipes has theirs.
     """
 
     data: str
+    name: str
     found: list[ModelDependence]
     pairs: list[ConfusablePair]
     models: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """For the file of its figure."""
-        return f"models_{self.data}"
 
     def lines(self) -> Iterator[Line]:
         """What is known, in a few lines."""
@@ -222,7 +224,7 @@ class ModelsCompared:
 def compared_models(
     all_results: Sequence[Results], separations: Mapping[str, Separation], settings: AnalyzeSettings
 ) -> list[ModelsCompared]:
-    """Every data set on which several models were trained.
+    """Every data set on which several models were trained, if there is something to say of it.
 
     Args:
         all_results: One a study.
@@ -231,14 +233,14 @@ def compared_models(
     """
     compared = []
     for studies in models_of_one_data_set([results.study for results in all_results]):
-        if len({study.model for study in studies}) < 2:
-            continue
         found = model_dependences(studies, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed)
+        models = [study.model for study in studies]
+        names = [study.model if models.count(study.model) == 1 else study.recipe for study in studies]
         known = {
-            study.model: separations[study.recipe].found
-            for study in studies
+            name: separations[study.recipe].found
+            for name, study in zip(names, studies, strict=True)
             if study.recipe in separations and len(separations[study.recipe].found.seeds) > 1
         }
         pairs = confusable_pairs(known, alpha=settings.alpha) if len(known) > 1 else []
-        compared.append(ModelsCompared(studies[0].data, found, pairs, tuple(study.model for study in studies)))
-    return compared
+        compared.append(ModelsCompared(studies[0].data, f"models_{studies[0].recipe}", found, pairs, tuple(names)))
+    return [each for each in compared if any(each.lines())]

@@ -1,0 +1,106 @@
+"""Does noise shift the learning curve sideways without changing its slope?
+
+If wrong labels are worth a fixed share of the examples, accuracy with n of them is what the clean learning curve f has
+at rho n, whatever n is: f(ln n + ln rho). rho is fitted to all sizes at once, and what is left over is tested for being
+0 (`omnibus`), after the direction in which a change of rho would move it is taken out.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from class_sensitivity.analysis.exchange import Exchange, ExchangeRates, accuracy_exchange, monotone_curve
+from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
+from class_sensitivity.analysis.study import Study
+from class_sensitivity.confusion import accuracy
+from class_sensitivity.runs.condition import Condition
+
+Floats = NDArray[np.float64]
+
+#: Sizes of the training set that the test needs: with two, one is left over after rho is fitted.
+_FEWEST_SIZES = 2
+
+#: In ln n, by which derivatives of the curve are taken.
+_STEP = 1e-3
+
+
+@dataclass(frozen=True)
+class Sideways:
+    """One noise level at several sizes of the training set.
+
+    Attributes:
+        noise: The noise, with all examples.
+        at: Its exchange rate at every size, the largest first.
+        share: rho, the share of the examples that wrong labels leave, fitted to all sizes.
+        left_over: (M,) accuracy at each size, minus what the shifted curve has there.
+        test: Whether anything is left over; None with one seed.
+    """
+
+    noise: Condition
+    at: tuple[Exchange, ...]
+    share: float
+    left_over: Floats
+    test: OmnibusTest | None
+
+    @property
+    def sizes(self) -> Floats:
+        """(M,) training examples."""
+        return np.array([each.examples for each in self.at])
+
+
+def sideways_shifts(study: Study, rates: Sequence[ExchangeRates], *, alpha: float = 0.05) -> Iterator[Sideways]:
+    """Every noise level that was run at two sizes or more within the clean learning curve.
+
+    Args:
+        study: The runs of one recipe.
+        rates: Its exchange rates.
+        alpha: 1 - coverage of the intervals of the exchange rates.
+    """
+    rows: dict[tuple[Condition, tuple[Condition, ...]], list[Exchange]] = defaultdict(list)
+    for each in rates:
+        if each.noise.is_reduced:
+            noise = replace(each.noise, reduction_frac=0.0, match_steps=False)
+            rows[noise, each.overall.curve].append(each.overall)
+    for (noise, curve), smaller in rows.items():
+        if not study.common_seeds(*curve, noise):
+            continue
+        # Alone it may stand on another curve.
+        at = [accuracy_exchange(study, noise, curve, alpha=alpha), *smaller]
+        at = [each for each in at if 0 < each.size.value < np.inf]
+        seeds = study.common_seeds(*curve, *(each.noise for each in at))
+        if len(at) >= _FEWEST_SIZES and seeds:
+            yield _shift(study, noise, at, seeds)
+
+
+def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[int]) -> Sideways:
+    curve, sizes = at[0].curve, np.log(at[0].sizes)
+    places = np.log([each.examples for each in at])
+    clean, noisy = (
+        np.array([float(accuracy(study.counts_of(each, seeds)).mean()) for each in conditions])
+        for conditions in (curve, [each.noise for each in at])
+    )
+
+    def shifted(log_share: float) -> tuple[Floats, Floats]:
+        """What the curve has at a share of every size, and its weights of the clean measurements."""
+        return monotone_curve(sizes, clean, np.clip(places + log_share, sizes[-1], sizes[0]))
+
+    bounds = float(sizes[-1] - places.max()), 0.0
+    log_share = minimize_scalar(
+        lambda x: float(((shifted(x)[0] - noisy) ** 2).sum()), bounds=bounds, method="bounded"
+    ).x
+    fitted, weights = shifted(log_share)
+    slope = (shifted(log_share + _STEP)[0] - shifted(log_share - _STEP)[0]) / (2 * _STEP)
+    # (M, M) what is left of differences that a change of the share does not explain.
+    rest = np.eye(len(at)) - np.outer(slope, slope) / max(float(slope @ slope), 1e-300)
+    # (M, clean levels + M) contrasts of accuracies, then of single images
+    contrasts = rest @ np.concatenate([-weights, np.eye(len(at))], axis=1)
+    right = np.stack(
+        [study.preds_of(each, seeds) == study.labels for each in (*curve, *(each.noise for each in at))], axis=-1
+    )
+    values = right @ contrasts.T / len(study.labels)
+    test = omnibus_test(values, study.labels, most_seed_freedom=max(1, len(at) - 1))
+    return Sideways(noise, tuple(at), float(np.exp(log_share)), noisy - fitted, test)

@@ -1,0 +1,90 @@
+"""Whether noise shifts the learning curve: the share that fits, and how often the test is right, on made-up studies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.synthetic import World
+from test_exchange import FULL, Learning, noisy, reduced, study_of
+
+from class_sensitivity.analysis.exchange import exchange_rates
+from class_sensitivity.analysis.sideways import Sideways, sideways_shifts
+from class_sensitivity.analysis.study import Study
+
+REMOVED = (0.0, 0.4, 0.6, 0.8, 0.95)
+NOISY_AT = (0.0, 0.4, 0.6, 0.8)
+
+
+def grid(learning: Learning, share_at, world: World, seeds=range(1, 4), **values) -> Study:
+    """A study of noise at several sizes; `share_at(size)` of the examples are left of each."""
+    recalls = {reduced(f, **values): learning.recall(FULL * (1 - f)) for f in REMOVED}
+    for f in NOISY_AT:
+        size = FULL * (1 - f)
+        condition = replace(noisy(0.3), reduction_frac=f, match_steps=values.get("match_steps", False) if f else False)
+        recalls[condition] = learning.recall(size * share_at(size))
+    return study_of(recalls, seeds, world)
+
+
+def shift_of(study: Study) -> Sideways:
+    (found,) = sideways_shifts(study, list(exchange_rates(study)))
+    return found
+
+
+def rates(count: int, share_at, *, seeds: int = 3, per_class: int = 200) -> float:
+    """The share of made-up studies in which something certainly is left over."""
+    rng, found = np.random.default_rng(0), []
+    for root in range(count):
+        world = World(tuple("abcdefghij"), per_class, root=root, seed=0.01)
+        found.append(shift_of(grid(Learning(rng, 10), share_at, world, range(seeds))).test.p <= 0.05)
+    return float(np.mean(found))
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(("ant", "bee", "cow"), 1000, seed=0.005)
+
+
+@pytest.fixture(scope="module")
+def learning() -> Learning:
+    return Learning(np.random.default_rng(3), 3)
+
+
+def test_the_share_of_a_pure_shift_is_found(learning, world):
+    found = shift_of(grid(learning, lambda size: 0.5, world))
+    assert found.share == pytest.approx(0.5, abs=0.04)
+    np.testing.assert_allclose(found.left_over, 0, atol=0.02)
+    assert [each.noise.reduction_frac for each in found.at] == list(NOISY_AT)
+    np.testing.assert_allclose(found.sizes, FULL * (1 - np.array(NOISY_AT)))
+    for each in found.at:  # the exchange rate at each size is of that size
+        assert each.size.low / each.examples < 0.5 < each.size.high / each.examples
+
+
+def test_what_is_left_over_of_another_shape_is_seen(learning, world):
+    found = shift_of(grid(learning, lambda size: 0.25 if size > 25_000 else 0.9, world, range(5)))
+    assert found.test.p < 0.001
+    assert np.abs(found.left_over).max() > 0.01
+
+
+def test_matched_steps_are_compared_with_matched_steps(learning, world):
+    found = shift_of(grid(learning, lambda size: 0.5, world, match_steps="masked"))
+    assert {c.match_steps for c in found.at[0].curve[1:]} == {"masked"}
+    assert found.share == pytest.approx(0.5, abs=0.04)
+
+
+def test_noise_at_one_size_is_no_shift(learning, world):
+    recalls = {reduced(f): learning.recall(FULL * (1 - f)) for f in REMOVED} | {noisy(0.3): learning.recall(20_000)}
+    study = study_of(recalls, (1, 2), world)
+    assert list(sideways_shifts(study, list(exchange_rates(study)))) == []
+
+
+def test_one_seed_has_a_share_and_no_test(learning, world):
+    found = shift_of(grid(learning, lambda size: 0.5, world, (1,)))
+    assert found.test is None
+    assert 0 < found.share < 1
+
+
+@pytest.mark.slow
+def test_a_pure_shift_is_seldom_taken_for_another():
+    # Of 40 studies more than 6 would be one chance in a hundred at a rate of 5 %.
+    assert rates(40, lambda size: 0.5) <= 6 / 40
+    assert rates(12, lambda size: (size / FULL) ** 0.5 * 0.5) >= 0.5
