@@ -60,7 +60,7 @@ MISTAKES: dict[str, list[str]] = {
     "data=cifar11": ["data=cifar11", *names_in("data")],
     "data.name=mnist": ["data.name=mnist", *names_in("data")],
     "experiment=figure99": ["figure99", *names_in("experiment")],
-    "experiment=noise": ["experiment=noise", "add -m"],
+    "experiment=label_noise": ["experiment=label_noise", "add -m"],
     "+noise.fraction=0.1": ["noise.fraction", "noise.frac"],
     "noise=0.1": ["noise=0.1"],
     "noise.classes=cat": ["noise.classes=cat", "list"],

@@ -160,7 +160,7 @@ def test_the_table_names_every_state_counts_them_and_changes_nothing(settings, t
     [
         ((*SMALL, "seed=3"), 1),
         (("-m", *SMALL, "noise.frac=0,0.1", "seed=1,2"), 4),
-        (("-m", "experiment=noise", "seed=1"), 7),
+        (("-m", "experiment=label_noise", "seed=1"), 7),
     ],
     ids=["one", "grid", "experiment"],
 )
