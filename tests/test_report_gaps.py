@@ -19,7 +19,12 @@ from support.reports import (
 from support.synthetic import World, shares, write_run, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.sources import load_arrays
+from class_sensitivity.errors import DataError
+from class_sensitivity.report import build
 from class_sensitivity.runs.condition import BASELINE
+from class_sensitivity.settings import DataSettings
 
 
 @pytest.fixture
@@ -150,6 +155,47 @@ def test_images_that_are_not_those_of_the_runs_are_not_shown(place, per_class):
     text = report_on(*place)
     assert "Figures of images are missing" in text
     assert "Images of" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "found_in", "tried"),
+    [
+        (None, "recorded", ["recorded"]),
+        (None, "usual", ["recorded", "usual"]),
+        (None, "nowhere", ["recorded", "usual"]),
+        ("given", "given", ["given"]),
+        ("given", "recorded", ["given"]),
+    ],
+)
+def test_images_are_looked_for_where_they_are_said_to_be_or_were_and_then_where_they_usually_are(
+    place, monkeypatch, given, found_in, tried
+):
+    looked_in: list[str | None] = []
+
+    def load(asked: DataSettings, *, run_code: bool) -> ImageArrays:
+        assert not run_code
+        assert not asked.download
+        looked_in.append(asked.dir)
+        if asked.dir != found_in:
+            raise DataError("not here")
+        return load_arrays(asked)
+
+    monkeypatch.setattr(build, "load_arrays", load)
+    monkeypatch.setenv("CLASS_SENSITIVITY_DATA", "usual")
+    plan = {BASELINE: shares([0.9] * 10)}
+    write_study(place[0], DIGITS, plan, (1, 2), data="digits", data__dir="recorded", data__flip=False)
+    text = report_on(*place, *([f"data_dir={given}"] if given else []))
+    assert looked_in == tried
+    assert ("Figures of images are missing" in text) == (found_in != tried[-1])
+
+
+def test_a_data_set_that_a_module_reads_is_not_said_to_be_lost(place):
+    recorded = {"data__source": "module", "data__options": {"module": "my_pets"}}
+    write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2), data="pets", **recorded)
+    text = report_on(*place)
+    assert "Figures of images are missing: pets is read by a module, and a report executes no code" in text
+    assert "data=npz" in text
+    assert "data_dir" not in text
 
 
 def test_runs_on_a_data_set_that_nobody_knows_any_more(place):

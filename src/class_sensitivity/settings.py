@@ -260,7 +260,8 @@ class AnalyzeSettings:
         only: Which runs to report on.
         people: A file of how people labelled the test images, or None.
         price: What more data and better labels cost.
-        data_dir: Where the data set's images are, or None for where the runs found them.
+        data_dir: Where the data set's images are, or None for where the runs found them or else in
+            $CLASS_SENSITIVITY_DATA.
         alpha: 1 - coverage of intervals, and the false discovery rate of marks.
         resamples: Bootstrap draws for ranks and knees.
         seed: Of those draws.

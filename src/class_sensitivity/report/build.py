@@ -4,6 +4,7 @@
 it is finished, so that a reader never finds half of one.
 """
 
+import os
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
 from class_sensitivity.analysis.suspects import Suspect, suspect_images
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.inspection import Inspection, read_inspection
-from class_sensitivity.data.sources import load_arrays
+from class_sensitivity.data.sources import load_arrays, runs_code
 from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.report.console import print_models, print_section
@@ -41,7 +42,7 @@ from class_sensitivity.report.tables import suspects_table, write_tables
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.runs.record import RunRecord
-from class_sensitivity.settings import AnalyzeSettings
+from class_sensitivity.settings import AnalyzeSettings, DataSettings
 
 PAGE = "index.html"
 SUMMARY = "summary.md"
@@ -254,16 +255,36 @@ def _other_models(results: Results, all_results: list[Results]) -> list[Results]
 
 def _images(study: Study, record: RunRecord | None, directory: str | None) -> tuple[ImageArrays | None, list[str]]:
     """The data set's images, for the figures that show some, and what to say where they are missing."""
+    reason = f"{study.data} was not found; say where with data_dir=DIRECTORY"
+    for asked in _places(record, directory):
+        # What a run directory says is data: code that it names is not executed.
+        if runs_code(asked):
+            reason = (
+                f"{study.data} is read by a module, and a report executes no code that run directories name; runs on "
+                "the same arrays in a file (data=npz) have these figures"
+            )
+            break
+        try:
+            arrays = load_arrays(asked, run_code=False)
+        except (UserError, TypeError, ValueError):  # its settings may be of another version
+            continue
+        if arrays.class_names == study.class_names and np.array_equal(arrays.test_labels, study.labels):
+            return arrays, []
+        reason = "the data set found is not the one that was tested on"
+    return None, [f"Figures of images are missing: {reason}."]
+
+
+def _places(record: RunRecord | None, directory: str | None) -> list[DataSettings]:
+    """The data set in the place that is given, or else where a run found it and then in $CLASS_SENSITIVITY_DATA."""
     try:
         assert record is not None
-        asked = record.data_settings
-        # What a run directory says is data: code that it names is not executed.
-        arrays = load_arrays(replace(asked, dir=directory or asked.dir, download=False), run_code=False)
-    except (UserError, AssertionError, KeyError, TypeError, ValueError):  # its settings may be of another version
-        return None, [f"Figures of images are missing: {study.data} was not found; say where with data_dir=DIRECTORY."]
-    if arrays.class_names != study.class_names or not np.array_equal(arrays.test_labels, study.labels):
-        return None, ["Figures of images are missing: the data set found is not the one that was tested on."]
-    return arrays, []
+        found = replace(record.data_settings, download=False)
+    except (AssertionError, KeyError, TypeError, ValueError):  # its settings may be of another version
+        return []
+    if directory is not None:
+        return [replace(found, dir=directory)]
+    usual = os.environ.get("CLASS_SENSITIVITY_DATA")
+    return [found, *([replace(found, dir=usual)] if usual else [])]
 
 
 def _save(spec: FigureSpec, folder: Path, place: Path) -> SavedFigure:

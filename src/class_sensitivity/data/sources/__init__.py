@@ -30,6 +30,11 @@ def known_sources() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
+def runs_code(settings: DataSettings) -> bool:
+    """Whether a data set is read by code that its settings name."""
+    return (settings.source or settings.name) in _RUNS_CODE
+
+
 def load_arrays(settings: DataSettings, *, run_code: bool = True) -> ImageArrays:
     """Loads a data set; the latest one is kept, because the runs of a sweep share it.
 
@@ -43,7 +48,7 @@ def load_arrays(settings: DataSettings, *, run_code: bool = True) -> ImageArrays
             by a module that may not be executed.
     """
     source = settings.source or settings.name
-    if source in _RUNS_CODE and not run_code:
+    if runs_code(settings) and not run_code:
         raise DataError(f"{settings.name} is read by a module, which is not executed here.")
     options = json.dumps(settings.options, sort_keys=True)
     return _load(source, settings.name, settings.dir, settings.download, options)
