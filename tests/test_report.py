@@ -50,7 +50,8 @@ def test_the_page_says_what_is_in_it(report, root):
     text = words_of(report)
     assert "22 complete runs" in text
     assert "made-up, cnn6" in text
-    assert "1 run directories were not counted" in text
+    assert "1 run directory was not counted" in text
+    assert "1 run directory was left out" in (report / "summary.md").read_text(encoding="utf-8")
     assert "seed-9" in text
     assert "missing" in text, "the condition without seed 4"
     assert "the most sensitive class is cow" in text

@@ -148,6 +148,7 @@ def test_the_table_names_every_state_counts_them_and_changes_nothing(settings, t
         print_status(asked, console)
         assert snapshot(tmp_path) == before
     lines = console.file.getvalue().splitlines()
+    assert lines[0].split() == ["state", "run", "detail"]
     states = [line.split()[0] for line in lines[1:-1]]
     assert states == ["complete", "complete", "damaged", "stale", "failed", "running", "missing"]
     assert [f"baseline seed {seed} " in line + " " for seed, line in enumerate(lines[1:-1], 1)] == [True] * 7

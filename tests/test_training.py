@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from support.records import made_up_record
 from support.same_bits import assert_same_result
 from support.training import ALL_CHANCE, trained
 
@@ -17,6 +18,7 @@ from class_sensitivity.errors import ConfigError, RunError
 from class_sensitivity.runs.directory import is_complete, read_failure, read_record
 from class_sensitivity.seeding import STREAMS
 from class_sensitivity.training import recording
+from class_sensitivity.training.progress import RunProgress
 from class_sensitivity.training.run import train_job
 
 
@@ -242,6 +244,15 @@ def test_a_complete_run_is_skipped_untouched_and_redone_only_on_demand(make_run,
     train_job(make_run("training.epochs=1", "rerun=true"))
     assert all(after != before.get(name) for name, after in modified(directory).items())
     assert_same_result(read_record(directory), first)
+
+
+def test_the_place_of_the_results_is_printed_whole(make_run, capsys):
+    place, progress = Path("/a rather long [name] of a folder" * 5), RunProgress("a run", shown=True)
+    progress.skipped(place)
+    progress.finished(made_up_record(make_run()), place)
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert str(place) in first
+    assert last == f"results        {place}"
 
 
 def test_a_damaged_run_is_redone(make_run):

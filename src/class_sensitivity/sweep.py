@@ -60,7 +60,7 @@ def print_status(runs: Sequence[Run], console: Console | None = None) -> None:
     """Prints a table of the state of every run, and how many are in each."""
     console = console or Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("state", "run", "seen"):
+    for heading in ("state", "run", "detail"):
         table.add_column(heading, overflow="fold")
     statuses = [read_status(run.directory) for run in runs]
     for title, status in zip(titles(runs), statuses, strict=True):

@@ -14,10 +14,10 @@ from class_sensitivity.report.page import ModelSection, Section
 def print_section(console: Console, section: Section) -> None:
     """A study in about ten lines."""
     study = section.results.study
-    title = f"\n{study.data}, {study.model}, {study.num_runs} runs"
+    title = f"\n{study.data}, {study.model}, {study.num_runs} run{'s' * (study.num_runs != 1)}"
     console.print(title, style="bold", markup=False, highlight=False)
     missing = _missing_runs(study)
-    gaps = [Line("missing", f"{missing} runs of this grid; the page lists them")] if missing else []
+    gaps = [Line("missing", f"{missing} run{'s' * (missing != 1)} of this grid; see the page")] if missing else []
     print_lines(console, [*section.glance, *gaps])
 
 

@@ -69,14 +69,14 @@ class RunProgress:
 
     def skipped(self, directory: Path) -> None:
         """Says that the run was complete already."""
-        self.console.print(f"Complete already: {directory} (rerun=true does it again)", soft_wrap=True)
+        self._say(f"Complete already: {directory} (rerun=true does it again)")
 
     def damaged(self, reason: str) -> None:
         """Says that there is a record that cannot be trusted."""
-        self.console.print(f"Damaged, so done again: {reason}", markup=False, soft_wrap=True)
+        self._say(f"Damaged, so done again: {reason}")
 
     def finished(self, record: RunRecord, directory: Path) -> None:
-        """Sums the run up in a small table."""
+        """Sums the run up in a small table, and says where its results are."""
         if self._progress is not None:
             self._progress.stop()
         table = Table(show_header=False, box=None, pad_edge=False)
@@ -88,5 +88,10 @@ class RunProgress:
         for rank, (recall, name) in enumerate(worst):
             table.add_row("worst classes" if rank == 0 else "", Text(f"{name}  {recall:.1%}"))
         table.add_row("time", f"{record.durations.total_s:.1f} s")
-        table.add_row("results", Text(str(directory)))
-        self.console.print(table, soft_wrap=True)
+        self.console.print(table)
+        # A table would cut it at the width of the terminal.
+        self._say(f"results        {directory}")
+
+    def _say(self, text: str) -> None:
+        """Prints a line whole, as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
