@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from support.records import finish
+from support.records import at, finish
 from support.sweeps import make_job, printed, progress_of
 
 from class_sensitivity.errors import RunError
@@ -12,6 +12,7 @@ from class_sensitivity.runs import directory as runs
 from class_sensitivity.runs import lease
 from class_sensitivity.runs.status import State
 from class_sensitivity.settings import TrainSettings
+from class_sensitivity.sweep import titles
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,19 @@ def test_without_failures_there_is_no_table_of_them(settings, tmp_path):
     before = printed(progress)
     assert progress.print_failures() == 0
     assert printed(progress) == before
+
+
+def test_a_title_says_of_data_set_and_model_only_what_is_not_the_same_for_all(settings, tmp_path):
+    def titles_of(*differences: dict[str, str]) -> list[str]:
+        return titles([at(settings, tmp_path, **each) for each in differences])
+
+    assert titles([]) == []
+    assert titles_of({}) == titles_of({}, {}, {})[:1] == ["baseline seed 1"]
+    lenet, other = {"model__name": "lenet"}, {"data__name": "other", "data__source": "digits"}
+    assert titles_of({}, lenet) == ["cnn6 baseline seed 1", "lenet baseline seed 1"]
+    assert titles_of({}, other) == ["digits baseline seed 1", "other baseline seed 1"]
+    assert titles_of({}, lenet, lenet | other) == [
+        "digits cnn6 baseline seed 1",
+        "digits lenet baseline seed 1",
+        "other lenet baseline seed 1",
+    ]

@@ -19,6 +19,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.errors import OverrideParseException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -62,6 +63,26 @@ class StudySweeperConfig:
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConfig, provider="class_sensitivity")
 
 
+def _words(condition: str, parser: OverridesParser) -> list[str]:
+    """The settings of a condition, as a shell would take it apart.
+
+    Raises:
+        ConfigError: It ends within quotes, or one of them is no setting with its value.
+    """
+    from class_sensitivity.errors import ConfigError
+
+    try:
+        words = shlex.split(condition)
+        parser.parse_overrides(words)
+    except (ValueError, OverrideParseException) as error:
+        what = error.override if isinstance(error, OverrideParseException) else str(error).lower()
+        raise ConfigError(
+            f"hydra.sweeper.conditions holds {condition}, which cannot be read ({what}): a condition is settings with "
+            "spaces between them, such as noise.frac=0.3 reduction.frac=0.2."
+        ) from None
+    return words
+
+
 class StudySweeper(Sweeper):
     """The grid of all comma-separated values, each run once, complete runs left alone.
 
@@ -99,9 +120,9 @@ class StudySweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.context.config_loader)
         params = [f"{key}={values}" for key, values in self.params.items()]
         grid: list[list[str]] = []
-        for condition in self.conditions:
+        for condition in self.conditions or [""]:
             # Of two values for one setting the later counts, so that the command line wins.
-            overrides = parser.parse_overrides([*params, *shlex.split(condition), *arguments])
+            overrides = parser.parse_overrides([*params, *_words(condition, parser), *arguments])
             grid += BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
         jobs = self._jobs(grid)
         if self.config.status:
