@@ -1,9 +1,10 @@
 # make demo       a noise sweep, a reduction sweep and their report, on bundled data, offline
 # make test       format, lint, types and the fast tests
 # make test-slow  the slow tests: killed processes, damaged run directories, launchers, full disks
-# make bench      images a second of training against other ways, fixed costs, memory, accuracy over time, scaling, and
-#                 the analysis of 20, 200 and 1,000 runs; about 25 minutes on 2 cores. CIFAR-10 comes from
-#                 $CLASS_SENSITIVITY_DATA, else from data/; all values: BENCH="--json training.json"
+# make bench      images a second of training against other ways, fixed costs, memory, accuracy over time, scaling;
+#                 the analysis of 20, 200 and 1,000 runs; the import of 10,000 and 100,000 image files; about half an
+#                 hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else from data/; all values of the
+#                 training: BENCH="--json training.json"
 # make lint       format, lint and types alone
 # make clean      removes the environment, the runs and the report
 PYTHON ?= python3
@@ -43,6 +44,7 @@ test-slow: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/training.py $(BENCH)
 	$(BIN)/python benchmarks/analysis.py
+	$(BIN)/python benchmarks/importing.py
 
 clean:
 	rm -rf $(VENV) runs report

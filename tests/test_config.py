@@ -1,7 +1,7 @@
 """From a composed configuration to settings: what a new noise kind or data set brings is a setting like any other."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from class_sensitivity import config as configuration
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.settings import AnalyzeSettings, DataSettings, ModelSettings, TrainSettings
-from class_sensitivity.stress import NOISE_KINDS, Examples, NoiseKind, make_noise_kind
+from class_sensitivity.stress import NOISE_KINDS, Examples, Noise, NoiseKind, make_noise_kind
 from class_sensitivity.stress.noise import noise_kind
 
 
@@ -73,6 +73,13 @@ def test_a_setting_of_a_new_kind_has_a_type(new_kind, compose_settings):
     with pytest.raises(ConfigCompositionException) as error:
         compose_settings("noise.kind=shift", "noise.steps=many")
     assert configuration.explain(error.value).startswith("noise.steps=many is not allowed: ")
+
+
+def test_the_defaults_of_a_kind_stand_in_its_class_and_those_of_all_kinds_in_the_file(compose_settings):
+    written = OmegaConf.load(ROOT / "conf" / "train.yaml").noise
+    assert set(written) == {setting.name for setting in fields(Noise)}
+    for name in NOISE_KINDS:
+        assert compose_settings(f"noise.kind={name}").noise == Noise(make_noise_kind(name, {}))
 
 
 def test_an_old_setting_does_not_outlive_its_kind(compose_settings):

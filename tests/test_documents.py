@@ -223,6 +223,11 @@ def test_people_and_machines_call_the_same_commands() -> None:
     assert re.findall(r"^make .*", (ROOT / ".ci" / "run").read_text(), re.MULTILINE) == ["make test", "make test-slow"]
 
 
+def test_make_bench_measures_the_import_too() -> None:
+    commands = re.findall(r"^bench:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[0]
+    assert re.findall(r"benchmarks/(\w+)\.py", commands) == ["training", "analysis", "importing"]
+
+
 def test_targets_of_make_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for name, document in zip(NAMES, DOCUMENTS, strict=True):

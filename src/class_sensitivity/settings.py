@@ -1,7 +1,8 @@
 """What a user can ask for, as types: the settings of `conf/train.yaml` and `conf/analyze.yaml`.
 
-The YAML files hold every default; these classes hold types and bounds. `config.py` makes one of them out of
-a command line, and nothing behind it sees anything else.
+The YAML files hold every default, but those of the settings that a kind of noise has of its own: these stand in its
+dataclass, in `stress/noise/`. The classes here hold types and bounds. `config.py` makes one of them out of a command
+line, and nothing behind it sees anything else.
 """
 
 import math

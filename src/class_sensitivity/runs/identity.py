@@ -29,7 +29,7 @@ class DataIdentity:
     """What a data set is, wherever it lies.
 
     Attributes:
-        name: Of its source.
+        name: What it is called (`DataSettings.name`), which may differ from the name of its source.
         digest: Of its images, labels and class names (`data.sources.data_digest`).
         flip: Mirror half of the training images.
         crop_padding: Pixels of reflection padding to crop from.

@@ -32,7 +32,7 @@ class Run:
                 class that the data set does not have, where its classes are known already.
         """
         noise = settings.noise
-        may_name_classes = bool(noise.classes or noise.kind.identity())
+        may_name_classes = bool(noise.classes) or noise.kind != type(noise.kind)()
         if may_name_classes and (names := class_names(settings.data)) is not None:
             noise.check_classes(names)
         identity = RunIdentity.of(settings, data_digest(settings.data), model_digest(settings.model))

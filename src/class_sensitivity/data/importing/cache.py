@@ -7,7 +7,8 @@
     importing-*/          an import that is not complete
 
 Everything is written beside its place and moved there when it is whole, so that processes that import at the same time
-do not meet. All of it can be removed at any time, and is made anew.
+do not meet. Nothing that is complete is ever removed: an import of before may be that of runs that are still to be
+reported on. All of it can be removed at any time, and is made anew.
 """
 
 import hashlib
@@ -56,6 +57,9 @@ class Index:
 
 class Cache:
     """What is kept of one place of images.
+
+    The key of its index follows from the place alone. Which files are read again follows from their sizes and times of
+    change, so that a file that changed and kept both is taken for the one that it was, until the index is removed.
 
     Args:
         settings: Where the images and the cache are.
@@ -146,8 +150,9 @@ class Cache:
             if needed > free:
                 raise DataError(
                     f"{number:,} images take {needed / 1e6:,.0f} MB in {shown(str(self.folder))} while they are "
-                    f"imported, and {free / 1e6:,.0f} MB are free there; free space, choose a smaller "
-                    "data.image_size, or another place with data.cache_dir=FOLDER."
+                    f"imported, and {free / 1e6:,.0f} MB are free there; free space (imports of before, which lie "
+                    "there, can be removed), choose a smaller data.image_size, or another place with "
+                    "data.cache_dir=FOLDER."
                 )
             with self._scratch() as scratch, (scratch / "pixels").open("w+b") as stream:
                 yield ArrayWriter(self, scratch, stream, image_shape)

@@ -47,7 +47,8 @@ class Imported:
 def imported(settings: ImportSettings) -> Imported:
     """Imports a data set, or opens what was imported before; looks at the files once in a process.
 
-    Files with the size and the time of change that they had are taken to be unchanged; others are read.
+    Files with the size and the time of change that they had are taken to be unchanged, also if something changed them
+    and kept both; others are read.
 
     Raises:
         DataError: There is no data set, a file is broken, or the cache cannot be written.

@@ -24,7 +24,8 @@ def load(directory: str | None = None, download: bool = False, **options: object
 def digest(directory: str | None = None, **options: object) -> str:
     """What tells this data set from others: classes, split, labels, contents of files, and what changes pixels.
 
-    Files with the size and the time of change that they had at the import are not read again.
+    Files with the size and the time of change that they had at the import are not read again, so that a change that
+    keeps both is not noticed.
 
     Raises:
         ConfigError: As `load`.
