@@ -10,6 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.reports import PLAN, WORLD
+from support.synthetic import CIFAR10, World, made_up_run, make_record, settings_of, write_record, write_study
+from test_health import scene
+
+from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.data.inspection import inspect_data, write_inspection
+from class_sensitivity.data.sources import data_digest, import_report, load_arrays
+from class_sensitivity.settings import DataSettings
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -144,3 +153,121 @@ def test_what_cannot_be_measured_is_said_in_one_sentence(
     unknown = _bench(root, "--sections", "speed,weather")
     assert unknown.returncode == 2
     assert "there is no section weather" in unknown.stderr
+
+
+def test_the_worth_of_pairing_is_a_ratio_of_variances() -> None:
+    from pairing import ratio
+
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(50, 2, (4000, 3)), rng.normal(40, 2, (4000, 3))
+    value, sd = ratio(one, other)
+    assert (value, sd) == (pytest.approx(1, abs=0.05), pytest.approx(np.sqrt(8), rel=0.05))
+    assert ratio(one, one - 7) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-6))
+    value, sd = ratio(one, one + rng.normal(0, 1, one.shape))
+    assert (value, sd) == (pytest.approx(1 / 9, rel=0.1), pytest.approx(1, rel=0.05))
+
+
+def test_the_table_of_pairing_has_a_line_a_condition_and_one_a_control(root: Path, tmp_path: Path) -> None:
+    runs = write_study(tmp_path / "runs", WORLD, PLAN, (1, 2, 3))
+    command = [sys.executable, "benchmarks/pairing.py", str(runs)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (recipe,) = runs.iterdir()
+    assert done.stdout.splitlines()[0] == recipe.name
+    rows = dict(re.findall(r"^\| (.+? minus .+?) \| (3 \| [\d.]+ \| [\d.]+) \|$", done.stdout, re.MULTILINE))
+
+    def points(name: str) -> Any:
+        """(S, K) recalls, straight from the files."""
+        counts = [json.loads(path.read_text())["confusion"] for path in sorted((recipe / name).glob("*/result.json"))]
+        return 100 * np.array([np.diag(each) / np.sum(each, axis=1) for each in counts])
+
+    labels = {condition.label: condition.name for condition in PLAN}
+    pairs = [(label, "baseline") for label in labels if label != "baseline"]
+    pairs.append((noise(0.2).label, reduction(0.2).label))
+    assert set(rows) == {f"{one} minus {other}" for one, other in pairs}
+    assert len(pairs) == len(PLAN)
+    for one, other in pairs:
+        mine, theirs = points(labels[one]), points(labels[other])
+        paired, alone = (
+            np.var(mine - theirs, axis=0, ddof=1),
+            np.var(mine, axis=0, ddof=1) + np.var(theirs, axis=0, ddof=1),
+        )
+        expected = f"3 | {paired.sum() / alone.sum():.2f} | {np.sqrt(paired.mean()):.2f}"
+        assert rows[f"{one} minus {other}"] == expected
+
+
+@pytest.fixture
+def planted(benchmarks: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The benchmark of planted faults, on ten classes of a few made-up pictures."""
+    import planted
+
+    sizes = {"TRAIN_SIZE": 6, "TEST_SIZE": 5, "THIN_SIZE": 2, "EXACT_LEAKS": 3, "NEAR_LEAKS": 2, "SWAPPED": 4}
+    for name, size in sizes.items():
+        monkeypatch.setattr(planted, name, size)
+    images = np.stack([scene(seed) for seed in range(150)])
+    labels = np.arange(150) % 10
+    arrays = ImageArrays(images[:80], labels[:80], images[80:], labels[80:], CIFAR10)
+    monkeypatch.setattr(planted, "load", lambda directory: arrays)
+    monkeypatch.setattr(planted, "arrays", arrays, raising=False)
+    return planted
+
+
+def test_planted_faults_are_all_there_and_found_and_counted(
+    planted: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, runs = tmp_path / "pictures", tmp_path / "runs"
+    planted.make(folder)
+    truth = json.loads(folder.with_suffix(".json").read_text())
+    assert {what: len(files) for what, files in truth.items()} == {
+        "exact leaks": 3, "near leaks": 2, "label conflicts": 10, "swapped": 4, "broken": 4,
+    }  # fmt: skip
+    assert all(Path(file).is_file() for files in truth.values() for file in files)
+    options = {
+        "train_dir": str(folder / "train"),
+        "test_dir": str(folder / "test"),
+        "cache_dir": str(tmp_path / "cache"),
+        "skip_broken": True,
+    }
+    asked = DataSettings(
+        "image_folder", None, download=False, flip=True, crop_padding=2, source="image_folder", options=options
+    )
+    digest, loaded = data_digest(asked), load_arrays(asked)
+    report = import_report(asked)
+    assert report is not None
+    assert sorted(file.path for file in report.skipped) == sorted(truth["broken"])
+    counts = dict(zip(loaded.class_names, np.bincount(loaded.train_labels).tolist(), strict=True))
+    assert min(counts, key=counts.__getitem__) == planted.THIN
+    write_inspection(inspect_data(asked, digest), runs)
+
+    # Three networks that see every test image as what it is.
+    names = [planted.RENAMED.get(name, name) for name in CIFAR10]
+    numbers = [int(Path(file).stem) for file in report.test_files]
+    preds = np.array([loaded.class_names.index(names[planted.arrays.test_labels[number]]) for number in numbers])
+    assert (preds != loaded.test_labels).sum() == len(truth["swapped"])
+
+    class Tested(World):
+        labels = loaded.test_labels.astype(np.int32)
+
+    for seed in (1, 2, 3):
+        run = made_up_run(settings_of(seed=seed, runs=str(runs), data__name="image_folder"), digest)
+        record = make_record(Tested(loaded.class_names), None, run, preds=preds)
+        record.arrays["test_probabilities"][:] = 0.1 * np.eye(10)[(preds + 1) % 10] + 0.9 * np.eye(10)[preds]
+        write_record(record, run.directory)
+    capsys.readouterr()
+    planted.check(folder, runs)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
+    swapped = "swapped test images among the first {} of 4 suspects"
+    assert rows == [
+        ["exact leaks", "3", "3", "0"],
+        ["near leaks", "2", "2", "0"],
+        ["label conflicts", "10", "10", "0"],
+        *([swapped.format(number), "4", "4", "0"] for number in (10, 20, 4)),
+    ]
+
+    # What is not found, and what is found beside it, is counted as such.
+    truth["exact leaks"][0], truth["swapped"] = str(folder / "test" / "nowhere.png"), truth["swapped"][:3]
+    folder.with_suffix(".json").write_text(json.dumps(truth))
+    planted.check(folder, runs)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "| exact leaks | 3 | 2 | 1 |"
+    assert lines[5:] == [f"| {swapped.format(number)} | 3 | 3 | 1 |" for number in (10, 20, 4)]
