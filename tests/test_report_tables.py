@@ -120,6 +120,17 @@ COLUMNS = {
         "recipe", "noise", "control", "class", "seeds", "less_data", "less_data_low", "less_data_high", "misled",
         "misled_low", "misled_high",
     ],
+    "exchange": [
+        *STRESS, "curve", "class", "seeds", "train_size", "least", "wrong", "n_eff", "n_eff_low", "n_eff_high",
+        "lost_per_wrong_label", "lost_per_wrong_label_low", "lost_per_wrong_label_high", "gamma", "gamma_low",
+        "gamma_high", "check_worth", "check_worth_low", "check_worth_high", "mended_worth", "mended_worth_low",
+        "mended_worth_high",
+    ],
+    "calibration": [
+        "recipe", "condition", "class", "seeds", "overconfidence", "overconfidence_low", "overconfidence_high",
+        "change", "change_low", "change_high", "wrong_confidence", "wrong_confidence_low", "wrong_confidence_high",
+        "error", "error_low", "error_high",
+    ],
     "claims": [
         "recipe", "id", "claim", "verdict", "effect", "low", "high", "unit", "seeds", "sentence", "command",
         "seeds_needed",

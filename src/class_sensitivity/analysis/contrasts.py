@@ -90,8 +90,37 @@ def centred_class_contrasts(study: Study, weights: ClassWeights, *, alpha: float
         >>> centred_class_contrasts(study, {BASELINE: 1, noisy: -1}).value
         array([ 0.25, -0.25])
     """
-    components, sizes = _class_components(study, weights), study.class_sizes
-    there = np.flatnonzero(sizes)
+    sizes = study.class_sizes
+    one_image = _largest(weights.values()) / np.maximum(1, sizes)
+    return centred(_class_components(study, weights), sizes).estimate(alpha=alpha, one_image=one_image, moderated=True)
+
+
+def _class_components(study: Study, weights: ClassWeights) -> VarianceComponents:
+    """(K,) components of a weighted sum of recalls."""
+    right = _right(study, weights, shared_seeds(study, list(weights)))
+    return components_by_class(right / study.class_sizes[study.labels], study)
+
+
+def components_by_class(values: Floats, study: Study) -> VarianceComponents:
+    """(K,) components of the sums of values over the images of each class; NaN of a class without images.
+
+    Args:
+        values: (S, n), for every seed and test image.
+        study: Whose test images they are.
+    """
+    return stacked(
+        [_components(values[:, study.labels == c], empty=size == 0) for c, size in enumerate(study.class_sizes)]
+    )
+
+
+def centred(components: VarianceComponents, class_sizes: NDArray[np.int64]) -> VarianceComponents:
+    """Components by class minus their mean over the classes that have images; NaN of the others.
+
+    Args:
+        components: (K,), of `components_by_class`.
+        class_sizes: (K,) test images of each class.
+    """
+    there = np.flatnonzero(class_sizes)
     # Images belong to one class each, so the variances that they make add up.
     centring = np.eye(len(there)) - 1 / len(there)
 
@@ -100,25 +129,12 @@ def centred_class_contrasts(study: Study, weights: ClassWeights, *, alpha: float
         out[..., there] = values[..., there] @ matrix.T
         return out
 
-    centred = VarianceComponents(
+    return replace(
+        components,
         total=spread(components.total, centring),
         per_seed=spread(components.per_seed, centring),
         interaction=spread(components.interaction, centring**2),
         image_variance=spread(components.image_variance, centring**2),
-        image_effects=components.image_effects,
-    )
-    one_image = _largest(weights.values()) / np.maximum(1, sizes)
-    return centred.estimate(alpha=alpha, one_image=one_image, moderated=True)
-
-
-def _class_components(study: Study, weights: ClassWeights) -> VarianceComponents:
-    """(K,) components of a weighted sum of recalls."""
-    right = _right(study, weights, shared_seeds(study, list(weights)))
-    return stacked(
-        [
-            _components(right[:, study.labels == c] / max(1, size), empty=size == 0)
-            for c, size in enumerate(study.class_sizes)
-        ]
     )
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis import statistics
-from class_sensitivity.analysis.contrasts import class_contrasts
+from class_sensitivity.analysis.contrasts import centred, class_contrasts, components_by_class
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.notebook import titled_table
 from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
@@ -97,11 +97,11 @@ class ComparedModels:
             centred over the classes. NaN for a class without test images, which has no part in the mean.
         """
         sizes = self.studies[0].class_sizes
-        components = _by_class(self.values[first] - self.values[second], self.studies[0])
+        components = components_by_class(self.values[first] - self.values[second], self.studies[0])
         one_image = max(map(abs, self.weights.values())) / np.maximum(1, sizes)
-        both = (components, _centred(components, np.flatnonzero(sizes)))
-        plain, centred = (each.estimate(alpha=alpha, one_image=one_image, moderated=True) for each in both)
-        return plain, centred
+        both = (components, centred(components, sizes))
+        plain, beyond_mean = (each.estimate(alpha=alpha, one_image=one_image, moderated=True) for each in both)
+        return plain, beyond_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -399,34 +399,6 @@ def _only(study: Study, runs: Iterable[tuple[Condition, int]]) -> Study:
     preds = {(condition, seed): study.preds_of(condition, [seed])[0] for condition, seed in runs}
     return Study.of_preds(
         study.labels, preds, study.class_names, recipe=study.recipe, data=study.data, model=study.model
-    )
-
-
-def _by_class(values: Floats, study: Study) -> VarianceComponents:
-    """(K,) components of the sums of (S, n) values over the images of each class; NaN of a class without images."""
-    members = []
-    for c, size in enumerate(study.class_sizes):
-        components = statistics.variance_components(values[:, study.labels == c])
-        missing = np.nan if size == 0 else 0.0
-        members.append(replace(components, total=components.total + missing, per_seed=components.per_seed + missing))
-    return statistics.stacked(members)
-
-
-def _centred(components: VarianceComponents, there: NDArray[np.integer]) -> VarianceComponents:
-    """The same minus the mean over some of the members, which share no images: variances by images add up."""
-    centring = np.eye(len(there)) - 1 / len(there)
-
-    def spread(values: Floats, matrix: Floats) -> Floats:
-        out = np.full(values.shape, np.nan)
-        out[..., there] = values[..., there] @ matrix.T
-        return out
-
-    return replace(
-        components,
-        total=spread(components.total, centring),
-        per_seed=spread(components.per_seed, centring),
-        interaction=spread(components.interaction, centring**2),
-        image_variance=spread(components.image_variance, centring**2),
     )
 
 

@@ -35,6 +35,7 @@ from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.report.console import print_models, print_section
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
 from class_sensitivity.report.findings import at_a_glance, caveats, findings
+from class_sensitivity.report.honesty import Honesty, honesty_of
 from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import ModelSection, SavedFigure, Section, render
 from class_sensitivity.report.separation import Separation, compared_models, separation_of
@@ -168,7 +169,7 @@ def _write_all(
                     results=results,
                     glance=[*glance[:1], *([plan.separation.line()] if plan.separation else []), *glance[1:]],
                     advice=advice,
-                    findings=findings(results),
+                    findings=[*findings(results), *(plan.honesty.sentences() if plan.honesty else ())],
                     seen=list(describe(plan.inspection)) if plan.inspection else [],
                     caveats=[*caveats(results), *plan.missing],
                     claims=plan.claims,
@@ -179,8 +180,10 @@ def _write_all(
     (folder / "tables").mkdir()
     suspects = [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans]
     pairs = [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans]
+    calibration = [plan.honesty.table() if plan.honesty else pd.DataFrame() for plan in plans]
+    others = {"suspects": suspects, "pairs": pairs, "calibration": calibration}
     verdicts_of_all = [section.verdicts for section in sections]
-    tables = write_tables(all_results, verdicts_of_all, {"suspects": suspects, "pairs": pairs}, folder / "tables")
+    tables = write_tables(all_results, verdicts_of_all, others, folder / "tables")
     page, summary = render(sections, of_models, runs.left_out, tables, settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
@@ -197,6 +200,7 @@ class _Plan:
     inspection: Inspection | None
     train_counts: NDArray[np.int64] | None
     separation: Separation | None
+    honesty: Honesty | None
     specs: list[FigureSpec]
     missing: list[str]
 
@@ -212,7 +216,9 @@ def _plan(results: Results, all_results: list[Results], settings: AnalyzeSetting
     separation = separation_of(results, arrays, inspection, settings)
     specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects))
     specs += separation.specs() if separation else []
-    return _Plan(results, claims, suspects, inspection, _train_counts(study), separation, specs, missing)
+    honesty = honesty_of(results)
+    specs += honesty.specs() if honesty else []
+    return _Plan(results, claims, suspects, inspection, _train_counts(study), separation, honesty, specs, missing)
 
 
 def _any_record(study: Study) -> RunRecord | None:
