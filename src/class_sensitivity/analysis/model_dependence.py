@@ -9,7 +9,7 @@ minus the mean loss of all classes under the same model. Models disagree about a
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, product
 
@@ -25,7 +25,6 @@ from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
 from class_sensitivity.analysis.rank_agreement import RankAgreement, rank_agreement
 from class_sensitivity.analysis.results import LOSS_PER_SLOPE, MAX_OMNIBUS_CLASSES
 from class_sensitivity.analysis.separability import Separability
-from class_sensitivity.analysis.statistics import VarianceComponents
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import Condition
 
