@@ -22,6 +22,7 @@ from class_sensitivity.analysis.claims.judging import (
     UNDECIDED,
     AnyDifference,
     Comparison,
+    OppositeSigns,
     Verdict,
     decide,
     judge_part,
@@ -241,6 +242,31 @@ def test_many_differences_never_fail_and_their_margin_is_that_of_their_p_value(s
     assert not one.too_narrow(alpha)
     assert one.margin == pytest.approx(max(0, stats.norm.isf(one.test.p)))
     assert one.holds(alpha) == (one.test.p <= alpha)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "verdict"),
+    [
+        *((1.7, -1.7, REPRODUCED), (-1.7, 1.7, REPRODUCED), (1.7, 1.7, CONTRADICTED), (-1.7, -1.7, CONTRADICTED)),
+        *((1.7, -1.6, UNDECIDED), (1.6, -9.0, UNDECIDED), (9.0, 1.6, UNDECIDED), (1.6, 1.6, UNDECIDED)),
+    ],
+)
+def test_opposite_signs_are_decided_where_both_are_certain_and_their_decision_takes_the_common_path(
+    first, last, verdict
+):
+    one, other = comparison(first, words="at first"), comparison(last, words="at last")
+    signs = OppositeSigns(one, other, comparison(first - last, words="fall"))
+    part = judge_part("they change places", [signs], ALPHA)
+    found = decide([part], ALPHA)
+    assert found.verdict == part.verdict == verdict
+    assert signs.margin == pytest.approx(min(abs(first), abs(last)) * (1 if first * last < 0 else -1))
+    assert (found.effect, found.conditions) == (pytest.approx(first - last), (BASELINE, noise(0.1)))
+    assert found.sentence == (
+        f"At first: {one.estimate.at(2 * ALPHA).text(2, signed=True, unit=POINTS)}; {other.text(ALPHA)}; "
+        f"{signs.change.text(ALPHA)}."
+    )
+    uncertain = [each.needed(ALPHA) for each in (one, other) if abs(each.margin) < 1.645]
+    assert found.needed == (max(uncertain, key=lambda needed: needed.number) if uncertain else None)
 
 
 def test_a_part_may_rest_on_many_differences_and_another_on_one():

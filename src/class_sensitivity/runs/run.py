@@ -5,8 +5,10 @@ from pathlib import Path
 
 from class_sensitivity.data.sources import class_names, data_digest
 from class_sensitivity.models import model_digest
+from class_sensitivity.runs.baseline import with_baseline
 from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.settings import TrainSettings
+from class_sensitivity.stress import make_noise_kind
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,14 @@ class Run:
 
         Raises:
             UserError: The data set is not known, or files must be read for a digest and cannot be; or a setting names a
-                class that the data set does not have, where its classes are known already.
+                class that the data set does not have, where its classes are known already; or the baselines that a
+                noise is made of are not there.
         """
         noise = settings.noise
-        may_name_classes = bool(noise.classes) or noise.kind != type(noise.kind)()
+        may_name_classes = bool(noise.classes) or noise.kind != make_noise_kind(noise.kind.name, {})
         if may_name_classes and (names := class_names(settings.data)) is not None:
             noise.check_classes(names)
-        identity = RunIdentity.of(settings, data_digest(settings.data), model_digest(settings.model))
+        digests = data_digest(settings.data), model_digest(settings.model)
+        settings = with_baseline(settings, *digests)
+        identity = RunIdentity.of(settings, *digests)
         return cls(settings, identity, Path(settings.runs).expanduser() / identity.path)

@@ -3,22 +3,17 @@
 from dataclasses import replace
 from itertools import combinations
 
-import numpy as np
-
 from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
 from class_sensitivity.analysis.claims.evidence import SHUFFLE, Evidence, noise, reduction
 from class_sensitivity.analysis.claims.judging import (
-    CONTRADICTED,
-    POINTS,
-    REPRODUCED,
-    UNDECIDED,
+    Comparison,
+    OppositeSigns,
     Part,
     Verdict,
     decide,
     judge_part,
 )
-from class_sensitivity.analysis.seeds import seeds_needed
-from class_sensitivity.runs.condition import BASELINE
+from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: The levels that its claims about curves speak of.
 NOISE_LEVELS = (noise(0.1), noise(0.2), noise(0.3))
@@ -216,34 +211,16 @@ def _baseline_order(evidence: Evidence) -> Verdict:
 )
 def _bird_dog_flip(evidence: Evidence) -> Verdict:
     evidence.need(reduction(0.9))
-    alpha = evidence.alpha
-    at = {
-        condition: evidence.recall_gap({condition: 1.0}, "bird", "dog", f"bird minus dog at {condition.label}")
-        for condition in (BASELINE, reduction(0.9))
-    }
-    first, last = (gap.estimate for gap in at.values())
-    more = evidence.recall_gap({BASELINE: 1.0, reduction(0.9): -1.0}, "bird", "dog", "fall of bird minus fall of dog")
-    orders = [_order(estimate.p_above(0.0), estimate.p_below(0.0), alpha) for estimate in (first, last)]
-    # Both must be certain; a verdict is wrong only if one of them is, so that neither needs a correction.
-    certain = REPRODUCED if orders[0] != orders[1] else CONTRADICTED
-    verdict = UNDECIDED if 0 in orders else certain
-    sentence = (
-        f"Bird minus dog: {last.at(2 * alpha).text(2, signed=True)} at 90 % reduction and "
-        f"{first.at(2 * alpha).text(2, signed=True)} at the baseline, in {POINTS}; bird falls "
-        f"{more.estimate.at(2 * alpha).text(2, signed=True)} more than dog."
+
+    def bird_minus_dog(weights: dict[Condition, float], words: str) -> Comparison:
+        return evidence.recall_gap(weights, "bird", "dog", words)
+
+    order = OppositeSigns(
+        bird_minus_dog({BASELINE: 1.0}, "bird minus dog at the baseline"),
+        bird_minus_dog({reduction(0.9): 1.0}, "bird minus dog at 90 % reduction"),
+        bird_minus_dog({BASELINE: 1.0, reduction(0.9): -1.0}, "fall of bird minus fall of dog"),
     )
-    found = Verdict.of(verdict, more.estimate.at(2 * alpha), POINTS, sentence)
-    parts = (judge_part("bird falls more than dog", [more], alpha),)
-    needed = [
-        seeds_needed(gap.estimate, alpha=alpha) for gap, order in zip(at.values(), orders, strict=True) if not order
-    ]
-    most = max(needed, key=lambda each: each.number) if needed and found.seeds > 1 else None
-    return replace(found, parts=parts, conditions=tuple(at), needed=most)
-
-
-def _order(above: np.ndarray, below: np.ndarray, alpha: float) -> int:
-    """1 or -1 where a difference has a certain sign, else 0."""
-    return 1 if float(above) <= alpha else -1 if float(below) <= alpha else 0
+    return decide([judge_part("bird and dog change places", [order], evidence.alpha)], evidence.alpha)
 
 
 @CLAIMS.add(

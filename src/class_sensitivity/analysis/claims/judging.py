@@ -10,7 +10,9 @@ A comparison is a measurement that must lie above a bound, or between two. It
 - is *undecided* otherwise.
 
 That some of many measurements differ from 0 is a comparison, too: one test for all of them (`omnibus`). It holds when
-the test finds a difference, and it never fails: not to find one is no proof that there is none.
+the test finds a difference, and it never fails: not to find one is no proof that there is none. So is that two
+measurements have opposite signs. Both signs must be certain for it to hold or to fail, each at level alpha: the verdict
+is wrong only if one of them is, so that neither needs a correction.
 
 A part of a claim is reproduced when all its comparisons hold, and a claim when all its parts are: that needs no
 correction for their number (R. L. Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics
@@ -148,6 +150,84 @@ class AnyDifference:
 
 
 @dataclass(frozen=True)
+class OppositeSigns:
+    """Two measurements of a claim of which one must be above 0 and the other below, whichever.
+
+    Attributes:
+        first: One of them, compared with 0.
+        last: The other one, compared with 0.
+        change: The first minus the last, which is shown.
+    """
+
+    first: Comparison
+    last: Comparison
+    change: Comparison
+
+    @property
+    def words(self) -> str:
+        """What is shown."""
+        return self.change.words
+
+    @property
+    def estimate(self) -> Estimate:
+        """By how much the two differ."""
+        return self.change.estimate
+
+    @property
+    def unit(self) -> str:
+        """What it is counted in."""
+        return self.change.unit
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Whose runs it rests on."""
+        return self.change.conditions
+
+    def _signs(self, alpha: float) -> tuple[int, int]:
+        """Of each 1 or -1, or 0 where it is not certain."""
+        first, last = (each.holds(alpha) - each.fails(alpha) for each in (self.first, self.last))
+        return first, last
+
+    def holds(self, alpha: float) -> bool:
+        """Whether both signs are certain and differ."""
+        first, last = self._signs(alpha)
+        return first * last < 0
+
+    def fails(self, alpha: float) -> bool:
+        """Whether both signs are certain and the same."""
+        first, last = self._signs(alpha)
+        return first * last > 0
+
+    @property
+    def margin(self) -> float:
+        """Distance of the one that is nearer to 0, in standard errors; negative where the signs are the same."""
+        first, last = self.first.margin, self.last.margin
+        nearer = min(abs(first), abs(last))
+        return -nearer if (first < 0) == (last < 0) else nearer
+
+    def too_narrow(self, alpha: float) -> bool:
+        """Never: there is no margin."""
+        return False
+
+    def text(self, alpha: float) -> str:
+        """Both measurements, and their difference."""
+        return "; ".join(each.text(alpha) for each in (self.first, self.last, self.change))
+
+    def text_here(self, alpha: float) -> str:
+        """Their difference on these images alone."""
+        return self.change.text_here(alpha)
+
+    def needed(self, alpha: float) -> SeedsNeeded:
+        """About how many seeds would make both signs certain."""
+        signs = zip((self.first, self.last), self._signs(alpha), strict=True)
+        return max((each.needed(alpha) for each, sign in signs if not sign), key=lambda needed: needed.number)
+
+
+#: What a part of a claim is made of.
+AnyComparison = Comparison | AnyDifference | OppositeSigns
+
+
+@dataclass(frozen=True)
 class Part:
     """One statement of a claim.
 
@@ -159,12 +239,12 @@ class Part:
     """
 
     words: str
-    comparisons: tuple[Comparison | AnyDifference, ...]
+    comparisons: tuple[AnyComparison, ...]
     verdict: str
     note: str = ""
 
     @property
-    def decisive(self) -> Comparison | AnyDifference:
+    def decisive(self) -> AnyComparison:
         """The comparison with the smallest margin in standard errors."""
         return min(self.comparisons, key=lambda comparison: comparison.margin)
 
@@ -217,7 +297,7 @@ class Verdict:
         return with_interval(self.effect, self.low, self.high, digits=2, signed=True, unit=self.unit)
 
 
-def judge_part(words: str, comparisons: Sequence[Comparison | AnyDifference], alpha: float, note: str = "") -> Part:
+def judge_part(words: str, comparisons: Sequence[AnyComparison], alpha: float, note: str = "") -> Part:
     """A statement that is true if all its comparisons hold."""
     if all(comparison.holds(alpha) for comparison in comparisons):
         verdict = REPRODUCED
