@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from class_sensitivity.analysis.advice import advise, merges
+from class_sensitivity.analysis.advice import Advice, advise, merges
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
@@ -114,6 +114,24 @@ def test_a_class_of_few_examples_and_low_recall_wants_more_of_them():
     # Few examples alone, or low recall alone, is no reason.
     assert not any("few examples" in each.short for each in advise(results, counts))
     assert not any("few examples" in each.short for each in advise(worse, np.full(6, 1000)))
+
+
+def test_before_a_merge_is_weighed_a_class_of_few_examples_wants_more_of_them():
+    results = made_up(5, {noise(0.2): EVEN})
+
+    def merge(counts: list[int]) -> Advice:
+        (advice,) = (each for each in advise(results, np.array(counts)) if each.about == "merge")
+        return advice
+
+    enough = merge([1000, 990, 1010, 60, 1000, 1000])  # dog is not one of the pair
+    assert enough.short == "merge ant and bee?"
+    assert enough.sentence.startswith("Ask whether ant and bee must be told apart")
+    thin = merge([1000, 60, 1010, 1000, 1000, 1000])
+    assert thin.short == "more of bee before you merge ant and bee"
+    assert thin.sentence.startswith(
+        "Collect more of bee (60 examples) first: the median class has 1,000. If that changes nothing, ask whether ant "
+        "and bee must be told apart"
+    )
 
 
 def made_up_with_a_poor_class() -> Results:

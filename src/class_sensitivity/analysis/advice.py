@@ -66,7 +66,7 @@ def advise(results: Results, train_counts: NDArray[np.int64] | None = None) -> l
         *_thin(results, train_counts),
         *(piece for curve in _noise_curves(results) for piece in _labels(results, curve)),
         *(piece for curve in _reduction_curves(results) for piece in _collect(results, curve)),
-        *_merge(results),
+        *_merge(results, train_counts),
     ]
 
 
@@ -115,7 +115,8 @@ def _thin(results: Results, train_counts: NDArray[np.int64] | None) -> Iterator[
         return
     names, recall, median = results.study.class_names, results.baseline.recall.scaled(100), np.median(train_counts)
     beyond = centred_class_contrasts(results.study, {BASELINE: 1.0}, alpha=results.alpha)
-    thin = [int(c) for c in _stand_out(results, beyond, above=False) if train_counts[c] < median / 2]
+    few = _few_examples(train_counts)
+    thin = [int(c) for c in _stand_out(results, beyond, above=False) if few[c]]
     if thin:
         which = [f"{names[c]} ({train_counts[c]:,} examples, recall {recall[c].text(unit='%')})" for c in thin]
         yield Advice(
@@ -125,6 +126,11 @@ def _thin(results: Results, train_counts: NDArray[np.int64] | None) -> Iterator[
             f"a mean recall of {np.nanmean(recall.value):.1f} %.",
             tuple(names[c] for c in thin),
         )
+
+
+def _few_examples(train_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(K,) which classes have less than half of the training examples of the median class."""
+    return np.asarray(train_counts < np.median(train_counts) / 2)
 
 
 def _stand_out(results: Results, values: Estimate, *, above: bool) -> NDArray[np.int64]:
@@ -251,16 +257,25 @@ def merges(results: Results) -> list[Merge]:
     ]
 
 
-def _merge(results: Results) -> Iterator[Advice]:
+def _merge(results: Results, train_counts: NDArray[np.int64] | None) -> Iterator[Advice]:
     names = results.study.class_names
     for merge in merges(results):
         one, other = (names[c] for c in merge.classes)
+        short, ask = f"merge {one} and {other}?", "Ask"
+        if train_counts is not None and (thin := [c for c in merge.classes if _few_examples(train_counts)[c]]):
+            # What looks like likeness may be that the network has hardly seen one of them.
+            which = joined([f"{names[c]} ({train_counts[c]:,} examples)" for c in thin])
+            short = f"more of {joined([names[c] for c in thin])} before you merge {one} and {other}"
+            ask = (
+                f"Collect more of {which} first: the median class has {np.median(train_counts):,.0f}. If that changes "
+                "nothing, ask"
+            )
         assert results.baseline is not None
         now = 100 * float(results.baseline.accuracy.value)
         yield Advice(
             MERGE,
-            f"merge {one} and {other}?",
-            f"Ask whether {one} and {other} must be told apart: taken as one class they would raise accuracy from "
+            short,
+            f"{ask} whether {one} and {other} must be told apart: taken as one class they would raise accuracy from "
             f"{now:.1f} to {100 * merge.accuracy:.1f} %, by {merge.gain.scaled(100).text(2)} points. If they must, "
             "collect examples of exactly these two.",
             (one, other),
