@@ -51,7 +51,7 @@ KNOWN_TO = {
     "msgspec": ("runs.record", "data.importing", "data.inspection"),
     "filelock": ("runs.lease", "training"),
     "joblib": ("threads",),
-    "torch": ("data.augment", "data.loader", "data.datamodule", "models", "training"),
+    "torch": ("data.augment", "data.loader", "data.datamodule", "models", "training", "stress.noise.human"),
     "pytorch_lightning": ("data.datamodule", "training"),
     "torchmetrics": ("training.metrics",),
     "torchvision": ("data.sources", "models.torchvision"),

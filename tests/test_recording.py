@@ -225,8 +225,21 @@ def test_without_a_validation_split_the_best_is_said_to_be_by_test(make_run):
 
 
 @pytest.mark.parametrize("kind", sorted(NOISE_KINDS))
-def test_every_kind_of_noise_can_be_trained_with(make_run, kind):
-    record = trained(make_run(f"noise.kind={kind}", "noise.frac=0.3", "training.epochs=1", "reduction.frac=0.5"))
+def test_every_kind_of_noise_can_be_trained_with(make_run, kind, tmp_path):
+    labels = np.random.default_rng(0).integers(0, 10, 1198)
+    np.save(tmp_path / "labels.npy", labels)
+    np.save(tmp_path / "matrix.npy", np.full((10, 10), 0.1))
+    needed = {
+        "matrix": [f"noise.matrix={tmp_path / 'matrix.npy'}"],
+        "human": [f"noise.file={tmp_path / 'labels.npy'}"],
+        "human_matched": [f"noise.file={tmp_path / 'labels.npy'}"],
+        "confusable": [f"noise.study={tmp_path / 'runs'}"],
+    }.get(kind, [])
+    if kind == "confusable":
+        trained(make_run("training.epochs=1"))
+    record = trained(
+        make_run(f"noise.kind={kind}", *needed, "noise.frac=0.3", "training.epochs=1", "reduction.frac=0.5")
+    )
     assert record.noise.nominal == pytest.approx(0.3, abs=1 / record.train_size)
     assert 0 < record.noise.effective <= record.noise.nominal
     assert record.identity.condition.noise_kind == kind

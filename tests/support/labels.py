@@ -1,5 +1,7 @@
 """Labels of every size and balance, and what a stress makes of them, for the property tests of `stress`."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from class_sensitivity.seeding import STREAMS
-from class_sensitivity.stress import NOISE_KINDS, Noise, Reduction, Stress, TrainSet, stressed_train_set
+from class_sensitivity.stress import NOISE_KINDS, Noise, NoiseKind, Reduction, Stress, TrainSet, stressed_train_set
 
 #: (labels, K).
 Labelled = tuple[np.ndarray, int]
@@ -39,6 +41,33 @@ def labelled(draw: st.DrawFn, least: int = 1, most: int = 80) -> Labelled:
     return labels, len(number)
 
 
+#: Where the files are that some kinds need.
+_FILES = tempfile.TemporaryDirectory()
+
+
+def ready_kind(kind: str, data: Labelled, **settings: Any) -> NoiseKind:
+    """A kind of noise with what it cannot do without: a file that follows from the data."""
+    labels, num_classes = data
+    rng = np.random.default_rng([num_classes, len(labels)])
+    if kind == "matrix":
+        made, needed = rng.dirichlet(np.full(num_classes, 0.5), num_classes), "matrix"
+    elif kind.startswith("human"):
+        made, needed = rng.integers(0, num_classes, len(labels)), "file"
+    elif kind == "confusable":
+        return NOISE_KINDS[kind](**{"confusion": rng.integers(0, 9, (num_classes, num_classes)).tolist()} | settings)
+    else:
+        return NOISE_KINDS[kind](**settings)
+    path = Path(_FILES.name) / f"{needed}-{num_classes}-{len(labels)}.npy"
+    if not path.exists():
+        np.save(path, made)
+    return NOISE_KINDS[kind](**{needed: str(path)} | settings)
+
+
+def images_of(labels: np.ndarray) -> np.ndarray:
+    """(N, 3, 2, 1) made-up images."""
+    return np.random.default_rng(len(labels)).integers(0, 256, (len(labels), 3, 2, 1)).astype(np.uint8)
+
+
 def names(num_classes: int) -> tuple[str, ...]:
     """Class names that are no numbers: `class 3` is 3."""
     return tuple(f"class {number}" for number in range(num_classes))
@@ -60,8 +89,16 @@ def stressed(data: Labelled, kind: str = "shuffle", seed: int = 0, **chosen: Any
     reduction = Reduction(chosen.pop("reduction_frac", 0.0), chosen.pop("match_steps", False))
     frac, stratified = chosen.pop("noise_frac", 0.0), chosen.pop("stratified", False)
     classes = [names(num_classes)[number] for number in chosen.pop("noise_classes", ())]
-    stress = Stress(Noise(NOISE_KINDS[kind](**chosen), frac, classes), reduction, stratified)
-    return stressed_train_set(labels, names(num_classes), stress, seeds=seeds, validation_frac=validation_frac)
+    made = ready_kind(kind, data, **chosen) if frac > 0 else NOISE_KINDS[kind](**chosen)
+    stress = Stress(Noise(made, frac, classes), reduction, stratified)
+    return stressed_train_set(
+        labels,
+        names(num_classes),
+        stress,
+        seeds=seeds,
+        validation_frac=validation_frac,
+        images=images_of(labels),
+    )
 
 
 def touched_examples(train_set: TrainSet) -> set[int]:

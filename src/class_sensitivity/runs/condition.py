@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from class_sensitivity.stress import Stress
@@ -23,7 +24,9 @@ class Condition:
         noise_kind: Kind of noise; empty without noise.
         noise_frac: Share of the kept examples that is touched.
         noise_classes: Names of the classes that may be touched, sorted; empty means all.
-        noise_options: The settings that this kind of noise alone has, where they are not at their default.
+        noise_options: The settings that this kind of noise alone has, where they are not at their default; of a file a
+            digest of what it holds.
+        noise_given: Those that name files, as they were given: for words, and no part of what is compared.
         reduction_frac: Share of the training set removed.
         match_steps: As many optimiser steps as without reduction, and how (`Reduction`).
         stratified: Examples are touched and removed in proportion from every class.
@@ -41,6 +44,7 @@ class Condition:
     noise_frac: float = 0.0
     noise_classes: tuple[str, ...] = ()
     noise_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    noise_given: Mapping[str, Any] = field(default_factory=dict, compare=False, kw_only=True)
     reduction_frac: float = 0.0
     match_steps: bool | Literal["masked"] = False
     stratified: bool = False
@@ -55,6 +59,7 @@ class Condition:
             noise_frac=noise.frac,
             noise_classes=tuple(sorted(set(noise.classes))) if is_noisy else (),
             noise_options=noise.kind.identity() if is_noisy else {},
+            noise_given=noise.kind.given() if is_noisy else {},
             reduction_frac=reduction.frac,
             match_steps=cast("bool | Literal['masked']", reduction.match_steps) if is_reduced else False,
             stratified=stress.stratified and (is_noisy or is_reduced),
@@ -106,7 +111,7 @@ class Condition:
         if self.is_noisy:
             parts += [f"noise.kind={self.noise_kind}"] if self.noise_kind != Shuffle.name else []
             parts += [shlex.quote(f"noise.classes={json.dumps(self.noise_classes)}")] if self.noise_classes else []
-            parts += [_override(name, value) for name, value in self.noise_options.items()]
+            parts += [_override(name, value) for name, value in {**self.noise_options, **self.noise_given}.items()]
         parts += [f"reduction.match_steps={self.match_steps}".lower()] * bool(self.match_steps)
         parts += ["selection.stratified=true"] * self.stratified
         return " ".join([*parts, "noise.frac" if self.is_noisy else "reduction.frac"])
@@ -157,7 +162,9 @@ class Condition:
     @property
     def _noise_in_words(self) -> str:
         classes = [f"of {' and '.join(self.noise_classes)}"] if self.noise_classes else []
-        options = [f"{name} {value}" for name, value in self.noise_options.items()]
+        # Of a file its name: where it lies is long, and a digest says nothing.
+        files = {name: PurePath(value).name for name, value in self.noise_given.items() if name in self.noise_options}
+        options = [f"{name} {value}" for name, value in {**self.noise_options, **files}.items()]
         return ", ".join([self.noise_kind, *classes, *options, *["stratified"] * self.stratified])
 
     def __lt__(self, other: "Condition") -> bool:

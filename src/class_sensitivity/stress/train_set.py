@@ -67,6 +67,7 @@ def stressed_train_set(
     *,
     seeds: Mapping[str, int],
     validation_frac: float = 0.0,
+    images: NDArray[np.uint8] | None = None,
 ) -> TrainSet:
     """Holds examples out for validation, then applies reduction, then noise to the rest.
 
@@ -76,9 +77,11 @@ def stressed_train_set(
         stress: What is done.
         seeds: The seed of every stream; `validation`, `selection` and `labels` are drawn from.
         validation_frac: Share held out, in [0, 1).
+        images: (N, H, W, C) uint8, the data set's training images, for a kind of noise that looks at them.
 
     Raises:
-        ConfigError: A class that the noise names does not exist, or no example of some class would be left.
+        ConfigError: A class that the noise names does not exist, a file that it names does not fit, or no example of
+            some class would be left.
         DataError: The data set has no training example of some class.
 
     Examples:
@@ -100,9 +103,9 @@ def stressed_train_set(
     eligible = [class_names.index(name) for name in noise.classes]
     touched = touched_positions(labels, kept, noise.frac, eligible)
     given = labels.copy()
-    given[touched] = noise.kind.apply(
-        Examples(labels[touched], touched, class_names), generator(seeds["labels"], "labels")
-    )
+    if len(touched):
+        examples = Examples(touched, labels, class_names, images)
+        given[touched] = noise.kind.apply(examples, generator(seeds["labels"], "labels"))
     indices = np.sort(kept)
     is_touched = np.zeros(len(labels), bool)
     is_touched[touched] = True

@@ -84,6 +84,7 @@ def _stressed_data(
         settings.stress,
         seeds=seeds,
         validation_frac=training.validation_frac,
+        images=arrays.train_images,
     )
     return StressedDataModule(
         arrays,

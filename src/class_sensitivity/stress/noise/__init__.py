@@ -59,16 +59,21 @@ class Noise:
     classes: list[str] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raises a ConfigError if the share is out of bounds, or the classes are no list of names."""
+        """Raises a ConfigError if the share is out of bounds, the classes are no list of names, or the kind lacks a
+        setting; what a kind of a noise of 0 lacks does not matter.
+        """
         require(0 <= self.frac <= 1, "noise.frac", self.frac, "a share from 0 to 1")
         named = all(isinstance(name, str) for name in self.classes)
         require(named, "noise.classes", self.classes, "a list of class names")
+        if self.frac > 0:
+            self.kind.check_settings()
 
     def check_classes(self, class_names: Sequence[str]) -> None:
-        """Raises a ConfigError if a named class does not exist."""
+        """Raises a ConfigError if a named class does not exist, or the kind does not fit these classes."""
         for name in self.classes:
             class_index("noise.classes", name, class_names)
-        self.kind.check(class_names)
+        if self.frac > 0 or not self.kind.given():  # no file is read for a noise of 0
+            self.kind.check(class_names)
 
 
 def touched_positions(labels: Labels, kept: Indices, frac: float, classes: Sequence[int] = ()) -> Indices:

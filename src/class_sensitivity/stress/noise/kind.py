@@ -10,23 +10,33 @@ from numpy.typing import NDArray
 
 from class_sensitivity.errors import ConfigError, require
 
+#: Metadata of a field that is filled in later, and not from the command line.
+NOT_A_SETTING = {"not_a_setting": True}
+
 Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Training examples that a noise kind mislabels.
+    """Training examples that a noise kind mislabels, and the data set that they are of.
 
     Attributes:
-        labels: (m,) their clean labels, in [0, K).
         indices: (m,) their positions in the data set.
+        train_labels: (N,) the clean labels of all its training examples, in [0, K).
         class_names: The K class names.
+        images: (N, H, W, C) uint8, all its training images; None where no kind looks at them.
     """
 
-    labels: Labels
     indices: Indices
+    train_labels: Labels
     class_names: tuple[str, ...]
+    images: NDArray[np.uint8] | None = None
+
+    @property
+    def labels(self) -> Labels:
+        """(m,) the clean labels of the examples."""
+        return self.train_labels[self.indices]
 
     @property
     def num_classes(self) -> int:
@@ -53,7 +63,13 @@ class NoiseKind(ABC):
 
         Returns:
             (m,) given labels in [0, K).
+
+        Raises:
+            ConfigError: A file that a setting names does not fit the data set.
         """
+
+    def check_settings(self) -> None:  # noqa: B027 - most kinds have nothing to check
+        """Raises a ConfigError if a setting that it cannot do without is missing, or not allowed; reads no file."""
 
     def check(self, class_names: Sequence[str]) -> None:  # noqa: B027 - most kinds have nothing to check
         """Raises a ConfigError if the settings do not fit a data set with these classes."""
@@ -68,10 +84,18 @@ class NoiseKind(ABC):
     def identity(self) -> dict[str, Any]:
         """Its settings as JSON-able values, in the form in which they make two runs the same run.
 
-        A setting at its default is left out; who changes a default raises `runs.record.SCHEMA`.
+        A setting at its default is left out; who changes a default raises `runs.record.SCHEMA`. What a file holds
+        counts as a digest, and not where it lies.
+
+        Raises:
+            ConfigError: A file cannot be read.
         """
         default = asdict(make_noise_kind(self.name, {}))
         return {key: value for key, value in asdict(self).items() if key != "name" and value != default[key]}
+
+    def given(self) -> dict[str, Any]:
+        """The settings that name files, as they were given: what `identity` holds a digest of."""
+        return {}
 
 
 #: Every known kind of noise by its configuration name.
@@ -92,8 +116,8 @@ def noise_kind(kind: type[NoiseKind]) -> type[NoiseKind]:
 
 
 def noise_settings(kind: type[NoiseKind]) -> list[Field[Any]]:
-    """The settings that a kind has beside those of all kinds."""
-    return [own for own in fields(kind) if own.name != "name"]
+    """The settings that a kind has beside those of all kinds: its fields but those with `NOT_A_SETTING`."""
+    return [own for own in fields(kind) if own.name != "name" and not own.metadata.get("not_a_setting")]
 
 
 def make_noise_kind(name: str, settings: Mapping[str, Any]) -> NoiseKind:
