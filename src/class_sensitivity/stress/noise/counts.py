@@ -26,9 +26,10 @@ def exact_counts(totals: NDArray[np.int64], shares: NDArray[np.float64]) -> Coun
         array([[4, 1],
                [3, 7]])
     """
-    quotas = np.round(totals[:, np.newaxis] * shares, 9)  # 0.3 * 5 and 0.7 * 5 tie, whatever their last digits
+    quotas = np.round(totals[:, np.newaxis] * shares, 9)
     counts = np.floor(quotas).astype(np.int64)
-    order = np.argsort(counts - quotas, axis=1, kind="stable")
+    # Remainders of 1 / 3 and 4 / 3 are equal, whatever the last digits are.
+    order = np.argsort(-np.round(quotas - counts, 8), axis=1, kind="stable")
     left = totals - counts.sum(axis=1)
     rank = np.argsort(order, axis=1, kind="stable")
     counts += rank < left[:, np.newaxis]
