@@ -17,6 +17,7 @@ from support.sources import what_it_needs
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.runs.run import Run
+from class_sensitivity.settings import DataSettings
 from class_sensitivity.stress import NOISE_KINDS
 
 SOURCE = ROOT / "src"
@@ -301,11 +302,24 @@ def test_a_model_that_stands_for_many_asks_which(make_run, name):
         make_run(f"model={name}")
 
 
+def human_labels_of_digits(folder: Path) -> Path:
+    """A file as CIFAR-10N's, in which every label is the next class."""
+    import torch
+
+    from class_sensitivity.data.sources import load_arrays
+
+    labels = load_arrays(DataSettings("digits", None, False, False, 0)).train_labels
+    columns = dict.fromkeys(["aggre_label", "worse_label"], (labels + 1) % 10)
+    torch.save({"clean_label": labels, **columns}, folder / "human.pt")
+    return folder / "human.pt"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names_in("experiment"))
-def test_every_experiment_can_be_run(forked, name):
+def test_every_experiment_can_be_run(forked, tmp_path, name):
     # On the digits and with one seed: what varies is the experiment's, how large it is is not.
-    done = forked("-m", f"experiment={name}", *SMALL, "seed=1")
+    needed = [f"noise.file={human_labels_of_digits(tmp_path)}"] if name == "human_noise" else []
+    done = forked("-m", f"experiment={name}", *SMALL, "seed=1", *needed)
     assert (done.rc, done.stderr) == (0, "")
     sweeper = OmegaConf.load(ROOT / "conf" / "experiment" / f"{name}.yaml").hydra.sweeper
     combinations = math.prod(len(str(values).split(",")) for key, values in sweeper.params.items() if key != "seed")
