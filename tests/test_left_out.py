@@ -191,15 +191,15 @@ def test_a_run_on_another_test_set_does_not_drive_out_the_rest(tmp_path, seed, h
     assert found.class_names == THREE
 
 
-def test_runs_with_streams_of_their_own_are_set_aside(tmp_path):
+def test_runs_with_several_streams_of_their_own_are_set_aside(tmp_path):
     write_plan(tmp_path, {BASELINE: ((0.9, 0.8, 0.7), (1, 2))})
-    own = write_run(tmp_path, WORLD, shares([0.5] * 3), seed=1, streams__init=7)
+    own = write_run(tmp_path, WORLD, shares([0.5] * 3), seed=1, streams__init=7, streams__order=8)
     # A stream that has the run's own seed is no stream of its own.
     write_run(tmp_path, WORLD, shares([0.5] * 3), seed=3, streams__init=3)
     runs = load_runs(tmp_path)
     (found,) = runs
     assert runs.left_out == (LeftOut(own, runs.left_out[0].reason),)
-    assert "init=7" in runs.left_out[0].reason
+    assert "init=7, order=8" in runs.left_out[0].reason
     assert found.seeds == [1, 2, 3]
 
 

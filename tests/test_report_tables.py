@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from support.commands import ROOT
 from support.plans import load_one
 from support.reports import PLAN, RESAMPLES, WORLD, csv_of, leave_unpictured, parquet_of, settings
-from support.synthetic import THREE, made_up_run, make_record, settings_of, write_record, write_study
+from support.synthetic import THREE, made_up_run, make_record, settings_of, write_record, write_run, write_study
 
+from class_sensitivity.analysis.claims.evidence import noise
 from class_sensitivity.analysis.claims.judging import UNDECIDED, Comparison, Verdict, judge_part
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.results import Results
@@ -52,6 +53,8 @@ def root(tmp_path_factory) -> Path:
     found = write_study(tmp_path_factory.mktemp("runs"), WORLD, stressed, (1, 2, 3), data="cifar10")
     for seed in (1, 2, 3, 4):
         write_sure_baseline(found, seed)
+    # One stream of chance is varied alone.
+    write_run(found, WORLD, PLAN[noise(0.2)], noise(0.2), data__name="cifar10", streams__labels=7)
     inspection = Inspection(
         data="cifar10",
         digest="0123456789abcdef",
@@ -131,6 +134,9 @@ COLUMNS = {
         "change", "change_low", "change_high", "wrong_confidence", "wrong_confidence_low", "wrong_confidence_high",
         "error", "error_low", "error_high",
     ],
+    "variance": [
+        "recipe", "condition", "seed", "stream", "class", "values", "variance", "share", "share_low", "share_high",
+    ],
     "claims": [
         "recipe", "id", "claim", "verdict", "effect", "low", "high", "unit", "seeds", "sentence", "command",
         "seeds_needed",
@@ -184,7 +190,7 @@ def test_the_counts_are_those_of_the_run_directories(report, root):
     (recipe,) = root.glob("cifar10-*")
     with xr.open_dataset(report / "tables" / f"{recipe.name}.nc") as arrays:
         arrays.load()
-    runs = sorted(recipe.glob("*/*/result.json"))
+    runs = sorted(recipe.glob("*/seed-?/result.json"))
     for path in runs:
         condition, seed = path.parts[-3], int(path.parts[-2].removeprefix("seed-"))
         confusion = pd.read_json(path, typ="series")["confusion"]

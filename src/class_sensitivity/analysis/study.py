@@ -342,6 +342,22 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True)
+class StreamStudy:
+    """Runs that differ in one random stream alone.
+
+    Attributes:
+        stream: Which.
+        seed: Of all the others.
+        study: The runs; what it calls seeds are those of the stream. Runs that do not draw from it, such as a baseline
+            of which labels are given, count for all of them.
+    """
+
+    stream: str
+    seed: int
+    study: Study
+
+
 @dataclass(frozen=True, repr=False)
 class LoadedRuns(Sequence[Study]):
     """The studies below a directory of runs, one for each recipe, in the order of their names.
@@ -349,10 +365,12 @@ class LoadedRuns(Sequence[Study]):
     Attributes:
         studies: The same as a tuple.
         left_out: Every run directory that is not counted.
+        stream_studies: Runs in which one random stream was varied alone.
     """
 
     studies: tuple[Study, ...]
     left_out: tuple[LeftOut, ...]
+    stream_studies: tuple[StreamStudy, ...] = ()
 
     def __len__(self) -> int:
         return len(self.studies)
@@ -384,18 +402,46 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
     """
     left_out: list[LeftOut] = []
     groups: dict[str, list[tuple[Path, RunRecord]]] = defaultdict(list)
+    varied: dict[tuple[str, str, int], list[tuple[Path, RunRecord]]] = defaultdict(list)
     for path, record in _records(Path(root).expanduser(), left_out):
         identity = record.identity
         if (data and identity.data.name != data) or (model and identity.model.name != model):
             continue
-        if identity.fixed_streams:
+        if len(identity.fixed_streams) > 1:
             fixed = ", ".join(f"{name}={seed}" for name, seed in identity.fixed_streams.items())
-            reason = f"has random streams with a seed of their own ({fixed}); only plain seeds are paired"
+            reason = f"has several random streams with a seed of their own ({fixed}); one is varied at a time"
             left_out.append(LeftOut(path, reason))
             continue
-        groups[identity.recipe_name].append((path, record))
-    studies = [_arrange(recipe, members, left_out) for recipe, members in sorted(groups.items())]
-    return LoadedRuns(tuple(studies), tuple(left_out))
+        for stream in identity.fixed_streams:
+            varied[identity.recipe_name, stream, identity.seed].append((path, record))
+        if not identity.fixed_streams:
+            groups[identity.recipe_name].append((path, record))
+    studies = [
+        _arrange(recipe, [(record.identity.seed, path, record) for path, record in members], left_out)
+        for recipe, members in sorted(groups.items())
+    ]
+    stream_studies = [
+        _arrange_stream(stream, seed, members, groups[recipe], left_out)
+        for (recipe, stream, seed), members in sorted(varied.items(), key=lambda item: item[0])
+    ]
+    return LoadedRuns(tuple(studies), tuple(left_out), tuple(stream_studies))
+
+
+def _arrange_stream(
+    stream: str,
+    seed: int,
+    members: Sequence[tuple[Path, RunRecord]],
+    plain: Sequence[tuple[Path, RunRecord]],
+    left_out: list[LeftOut],
+) -> StreamStudy:
+    """Runs of one stream, with those in which it has the seed of all the others."""
+    same = [(path, record) for path, record in plain if record.identity.seed == seed]
+    values = {seed, *(record.identity.streams[stream] for _, record in members)}
+    placed = [(record.identity.streams[stream], path, record) for path, record in members]
+    for path, record in same:
+        counts_for = {seed} if record.identity.condition.draws_from(stream) else values
+        placed += [(value, path, record) for value in sorted(counts_for)]
+    return StreamStudy(stream, seed, _arrange(members[0][1].identity.recipe_name, placed, left_out))
 
 
 def _records(root: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, RunRecord]]:
@@ -414,14 +460,15 @@ def _records(root: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, RunRec
         yield path, record
 
 
-def _arrange(recipe: str, members: list[tuple[Path, RunRecord]], left_out: list[LeftOut]) -> Study:
+def _arrange(recipe: str, members: Sequence[tuple[int, Path, RunRecord]], left_out: list[LeftOut]) -> Study:
+    """The study of some runs, each with the seed that it counts for."""
     # The test set that most runs share is the study's: a stray run must not drive out the rest.
-    tests = [(tuple(record.class_names), record.arrays["test_labels"].tobytes()) for _, record in members]
+    tests = [(tuple(record.class_names), record.arrays["test_labels"].tobytes()) for _, _, record in members]
     common = Counter(tests).most_common(1)[0][0]
     usable: dict[tuple[Condition, int], tuple[Path, RunRecord]] = {}
-    for (path, record), test in zip(members, tests, strict=True):
+    for (seed, path, record), test in zip(members, tests, strict=True):
         if test == common:
-            usable[record.identity.condition, record.identity.seed] = path, record
+            usable[record.identity.condition, seed] = path, record
         else:
             left_out.append(LeftOut(path, "was tested on other classes or images than most runs of its recipe"))
     records = [record for _, record in usable.values()]

@@ -27,11 +27,13 @@ from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
 from class_sensitivity.analysis.suspects import Suspect, suspect_images
+from class_sensitivity.analysis.variance_split import VarianceSplit, variance_splits
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.inspection import Inspection, read_inspection
 from class_sensitivity.data.sources import load_arrays, runs_code
 from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.axes import figure_of
+from class_sensitivity.report import variance
 from class_sensitivity.report.console import print_models, print_section
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
 from class_sensitivity.report.findings import at_a_glance, caveats, findings
@@ -134,9 +136,8 @@ def _write_all(
             analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed) for study in runs
         ]
     limit = relative_limit(all_results)
-    root = Path(settings.runs).expanduser()
     with console.status("Look-alikes ..."):
-        plans = [_plan(results, all_results, settings, root, limit) for results in all_results]
+        plans = [_plan(results, all_results, settings, runs, limit) for results in all_results]
         separations = {plan.results.study.recipe: plan.separation for plan in plans if plan.separation}
         models = compared_models(all_results, separations, settings)
     sections = []
@@ -169,7 +170,11 @@ def _write_all(
                     results=results,
                     glance=[*glance[:1], *([plan.separation.line()] if plan.separation else []), *glance[1:]],
                     advice=advice,
-                    findings=[*findings(results), *(plan.honesty.sentences() if plan.honesty else ())],
+                    findings=[
+                        *findings(results),
+                        *(plan.honesty.sentences() if plan.honesty else ()),
+                        *variance.sentences(plan.splits, settings.alpha),
+                    ],
                     seen=list(describe(plan.inspection)) if plan.inspection else [],
                     caveats=[*caveats(results), *plan.missing],
                     claims=plan.claims,
@@ -181,7 +186,8 @@ def _write_all(
     suspects = [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans]
     pairs = [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans]
     calibration = [plan.honesty.table() if plan.honesty else pd.DataFrame() for plan in plans]
-    others = {"suspects": suspects, "pairs": pairs, "calibration": calibration}
+    splits = [variance.table(plan.splits, plan.results.study.class_names, settings.alpha) for plan in plans]
+    others = {"suspects": suspects, "pairs": pairs, "calibration": calibration, "variance": splits}
     verdicts_of_all = [section.verdicts for section in sections]
     tables = write_tables(all_results, verdicts_of_all, others, folder / "tables")
     page, summary = render(sections, of_models, runs.left_out, tables, settings)
@@ -201,12 +207,15 @@ class _Plan:
     train_counts: NDArray[np.int64] | None
     separation: Separation | None
     honesty: Honesty | None
+    splits: list[VarianceSplit]
     specs: list[FigureSpec]
     missing: list[str]
 
 
-def _plan(results: Results, all_results: list[Results], settings: AnalyzeSettings, root: Path, limit: float) -> _Plan:
-    study = results.study
+def _plan(
+    results: Results, all_results: list[Results], settings: AnalyzeSettings, runs: LoadedRuns, limit: float
+) -> _Plan:
+    study, root = results.study, Path(settings.runs).expanduser()
     claims = claims_about(study.data)
     record = _any_record(study)
     inspection = read_inspection(root, study.data, record.identity.data.digest) if record else None
@@ -218,7 +227,11 @@ def _plan(results: Results, all_results: list[Results], settings: AnalyzeSetting
     specs += separation.specs() if separation else []
     honesty = honesty_of(results)
     specs += honesty.specs() if honesty else []
-    return _Plan(results, claims, suspects, inspection, _train_counts(study), separation, honesty, specs, missing)
+    splits = list(variance_splits(study, [each for each in runs.stream_studies if each.study.recipe == study.recipe]))
+    specs += variance.specs(splits, study.class_names)
+    return _Plan(
+        results, claims, suspects, inspection, _train_counts(study), separation, honesty, splits, specs, missing
+    )
 
 
 def _any_record(study: Study) -> RunRecord | None:

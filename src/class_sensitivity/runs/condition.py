@@ -80,6 +80,10 @@ class Condition:
         """Whether nothing is done."""
         return not (self.is_noisy or self.is_reduced)
 
+    def draws_from(self, stream: str) -> bool:
+        """Whether a random stream has a part in what the stress does; true of streams that are no part of it."""
+        return {"selection": not self.is_baseline, "labels": self.is_noisy}.get(stream, True)
+
     @property
     def series(self) -> str | None:
         """The dose-response series that it is a level of: everything that sets it apart but the level.

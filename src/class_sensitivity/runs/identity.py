@@ -89,15 +89,10 @@ class RunIdentity:
     def of(cls, settings: TrainSettings, data_digest: str, model_digest: str = "") -> "RunIdentity":
         """The identity of the run that settings ask for, on data and with a network that have these digests."""
         data, condition = settings.data, Condition.of(settings.stress)
-        drawn_from = {
-            "selection": not condition.is_baseline,
-            "labels": condition.is_noisy,
-            "validation": settings.training.validation_frac > 0,
-            "init": True,
-            "order": True,
-            "augment": data.flip or data.crop_padding > 0,
-            "dropout": True,  # which networks draw from it is not known before they are built
-        }
+        # Which networks draw from dropout is not known before they are built.
+        idle = {name for name in STREAMS if not condition.draws_from(name)}
+        idle |= set() if settings.training.validation_frac > 0 else {"validation"}
+        idle |= set() if data.flip or data.crop_padding > 0 else {"augment"}
         chosen = asdict(settings.streams)
         return cls(
             data=DataIdentity(data.name, data_digest, data.flip, data.crop_padding),
@@ -109,7 +104,7 @@ class RunIdentity:
             fixed_streams={
                 name: chosen[name]
                 for name in STREAMS
-                if drawn_from[name] and chosen[name] is not None and chosen[name] != settings.seed
+                if name not in idle and chosen[name] is not None and chosen[name] != settings.seed
             },
         )
 
@@ -144,4 +139,5 @@ class RunIdentity:
     @property
     def title(self) -> str:
         """What the run is, in a few words, for a line on the terminal."""
-        return f"{self.condition.name} seed {self.seed}"
+        streams = "".join(f", {name} {seed}" for name, seed in self.fixed_streams.items())
+        return f"{self.condition.name} seed {self.seed}{streams}"

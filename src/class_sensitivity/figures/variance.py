@@ -1,0 +1,43 @@
+"""Where the variance of a fall comes from."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from class_sensitivity.analysis.variance_split import FallVariance, VarianceSplit
+from class_sensitivity.figures.axes import add_legend, new_axes, shorten
+
+
+def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Standard deviation of every class's fall when one source of chance varies, and when all do (black bars).
+
+    Args:
+        split: Of one condition.
+        class_names: The K names.
+        ax: Where to draw; None: on a figure of its own.
+    """
+    axes = ax or new_axes(7.5, 0.42 * len(class_names) + 1.6)
+    every = [*split.streams.values(), *([split.together] if split.together else [])]
+    order = np.argsort(-np.nan_to_num(every[-1].classes), kind="stable")
+    places = np.arange(len(order) + 1)
+    if split.together is not None:
+        axes.barh(places, _deviations(split.together, order), color="0.85", label="all together (plain seeds)")
+    colors = matplotlib.colormaps["tab10"](np.arange(len(split.streams)))
+    for (name, variance), color, shift in zip(
+        split.streams.items(), colors, np.linspace(-0.25, 0.25, len(split.streams)), strict=True
+    ):
+        axes.plot(_deviations(variance, order), places + shift, "o", color=color, markersize=5, label=name)
+    axes.yaxis.set_ticks(places, [*(shorten(class_names[c]) for c in order), "accuracy"], parse_math=False)
+    axes.set_ylim(len(places) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"standard deviation of the fall at {split.condition.label}, points")
+    axes.grid(axis="x", alpha=0.3)
+    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return axes
+
+
+def _deviations(variance: FallVariance, order: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(100 * np.sqrt(np.append(variance.classes[order], variance.accuracy)))
