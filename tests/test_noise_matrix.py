@@ -149,7 +149,7 @@ def test_a_matrix_that_is_missing_is_one_sentence_and_nothing_where_no_label_is_
     assert_one_sentence(
         forked(*SMALL, *wanted, f"noise.matrix={written(tmp_path / 'x.npy', 'x')}"), "no array of numbers"
     )
-    done = forked(*SMALL, "noise.kind=matrix", absent)
+    done = forked("-m", *SMALL, "noise.kind=matrix", f"{absent},null", "noise.classes=[],['1']")
     assert (done.rc, [path.parent.parent.name for path in done.results()]) == (0, ["baseline"])
 
 

@@ -89,7 +89,7 @@ def stressed(data: Labelled, kind: str = "shuffle", seed: int = 0, **chosen: Any
     reduction = Reduction(chosen.pop("reduction_frac", 0.0), chosen.pop("match_steps", False))
     frac, stratified = chosen.pop("noise_frac", 0.0), chosen.pop("stratified", False)
     classes = [names(num_classes)[number] for number in chosen.pop("noise_classes", ())]
-    made = ready_kind(kind, data, **chosen) if frac > 0 else NOISE_KINDS[kind](**chosen)
+    made = ready_kind(kind, data, **chosen) if frac != 0 else NOISE_KINDS[kind](**chosen)
     stress = Stress(Noise(made, frac, classes), reduction, stratified)
     return stressed_train_set(
         labels,

@@ -38,6 +38,8 @@ class Matrix(NoiseKind):
         require_file(self.name, "noise.matrix", self.matrix, (".csv", ".npy"))
 
     def check(self, class_names: Sequence[str]) -> None:
+        if self.matrix is None:
+            return
         header, shares = self._read()
         number = len(class_names)
         if len(shares) != number:
