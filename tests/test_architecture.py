@@ -322,5 +322,9 @@ def test_every_experiment_can_be_run(forked, tmp_path, name):
     done = forked("-m", f"experiment={name}", *SMALL, "seed=1", *needed)
     assert (done.rc, done.stderr) == (0, "")
     sweeper = OmegaConf.load(ROOT / "conf" / "experiment" / f"{name}.yaml").hydra.sweeper
-    combinations = math.prod(len(str(values).split(",")) for key, values in sweeper.params.items() if key != "seed")
-    assert len(done.results()) == combinations * len(sweeper.get("conditions", [""]))
+    settings = {str(key): str(values) for key, values in sweeper.get("params", {}).items()}
+    expected = 0
+    for condition in sweeper.get("conditions", [""]):
+        grid = settings | dict(word.split("=") for word in condition.split())
+        expected += math.prod(len(values.split(",")) for key, values in grid.items() if key != "seed")
+    assert len(done.results()) == expected
