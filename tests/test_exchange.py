@@ -65,7 +65,7 @@ class Learning:
 
 
 def rates(
-    count: int, *, seeds: int = 5, per_class: int = 200, frac: float = 0.2, gammas=(0.5, 4.0)
+    count: int, *, seeds: int = 5, per_class: int = 200, frac: float = 0.2, gammas=(0.5, 4.0), good: float = 0.01
 ) -> dict[str, float]:
     """How often intervals hold the true n_eff, over made-up studies of 10 classes.
 
@@ -75,6 +75,7 @@ def rates(
         per_class: Test images of a class.
         frac: Of the noise.
         gammas: Between these the classes' gammas are; some n_eff may be below everything that is measured.
+        good: Share of the variance that belongs to seed and class.
     """
     rng, held, overall, opened = np.random.default_rng(0), [], [], []
     for root in range(count):
@@ -82,7 +83,7 @@ def rates(
         true = FULL * (1 - frac) ** rng.uniform(*gammas, 10)
         recalls = {reduced(f): learning.recall(size) for f, size in zip(REMOVED, SIZES, strict=True)}
         recalls[noisy(frac)] = learning.recall(true)
-        world = World(tuple("abcdefghij"), per_class, root=root, seed=0.01)
+        world = World(tuple("abcdefghij"), per_class, root=root, seed=good)
         (found,) = exchange_rates(study_of(recalls, range(1, seeds + 1), world))
         size = found.classes.size
         held.append((size.low <= true) & (true <= size.high))
