@@ -20,7 +20,7 @@ from class_sensitivity.analysis.contrasts import (
 )
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.moderation import moderated_variance
-from class_sensitivity.analysis.sensitivity import relative_matrix
+from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
 from class_sensitivity.analysis.statistics import variance_components
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
@@ -352,3 +352,25 @@ def test_moderated_intervals_of_cells_cover_and_are_narrower(monkeypatch, seeds,
                 covered.append((cells.low <= 0) & (cells.high >= 0))
     assert 0.92 <= np.mean(covered) <= 0.99
     assert np.mean(widths[True]) < narrower * np.mean(widths[False])
+
+
+def test_labels_of_people_are_compared_with_blind_ones_of_the_same_counts():
+    labels = np.repeat([0, 1], 40)
+    options = {"file": "0123abcd", "column": "worse"}
+    human, matched, other = (
+        Condition(noise_kind=kind, noise_frac=1.0, noise_options=chosen)
+        for kind, chosen in (("human", options), ("human_matched", options), ("human_matched", {"file": "ffff"}))
+    )
+    rng = np.random.default_rng(0)
+    preds = {
+        (condition, seed): np.where(rng.random(80) < share, labels, 1 - labels)
+        for condition, share in ((BASELINE, 0.9), (human, 0.8), (matched, 0.6), (other, 0.5))
+        for seed in (1, 2, 3)
+    }
+    study = Study.of_preds(labels, preds, ("cat", "dog"))
+    (twins,) = analyse(study, resamples=100).twins
+    assert (twins.human, twins.matched) == (human, matched)
+    by_hand = [np.mean(preds[human, s] == labels) - np.mean(preds[matched, s] == labels) for s in (1, 2, 3)]
+    np.testing.assert_allclose(twins.accuracy.per_seed, by_hand)
+    assert twins.recall.value.mean() == pytest.approx(np.mean(by_hand))
+    assert np.trace(twins.relative.cells.value) == pytest.approx(80 * np.mean(by_hand))

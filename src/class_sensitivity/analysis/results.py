@@ -173,6 +173,25 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Twins:
+    """Labels that people gave against noise with the same counts, which is blind to the single image.
+
+    Attributes:
+        human: The condition with the labels of people.
+        matched: The one with the same number of wrong labels from each class to each.
+        accuracy: Estimate of the accuracy with labels of people, minus that with blind ones.
+        recall: (K,) estimates of the same of recalls.
+        relative: The relative matrix, people minus blind.
+    """
+
+    human: Condition
+    matched: Condition
+    accuracy: Estimate
+    recall: Estimate
+    relative: RelativeMatrix
+
+
+@dataclass(frozen=True)
 class VersusBaseline:
     """A condition compared with the baseline, over the seeds that both have.
 
@@ -217,6 +236,7 @@ class Results:
         curves: Kind of stress -> dose-response.
         costs: Noise against its matched-clean control, where both were run.
         exchange: Noise against the clean learning curve, where both were run.
+        twins: Labels of people against blind ones, where both were run.
         sideways: Whether noise shifts the learning curve, where it was run at several sizes of the training set.
     """
 
@@ -227,6 +247,7 @@ class Results:
     costs: tuple[Cost, ...]
     exchange: tuple[ExchangeRates, ...]
     sideways: tuple[Sideways, ...]
+    twins: tuple[Twins, ...]
 
     def of(self, condition: Condition) -> ConditionResult:
         """The result of a condition.

@@ -4,7 +4,7 @@ No files and no pictures. Shares are in [0, 1], cells in test images; every diff
 seed, and every interval covers new seeds and new test images (`estimate.Estimate`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from types import MappingProxyType
@@ -34,6 +34,7 @@ from class_sensitivity.analysis.results import (
     Direction,
     RelativeMatrix,
     Results,
+    Twins,
     VersusBaseline,
 )
 from class_sensitivity.analysis.sideways import sideways_shifts
@@ -41,6 +42,7 @@ from class_sensitivity.analysis.statistics import NO_KNEE
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import asymmetry
 from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.stress.noise.human import Human, HumanMatched
 
 Floats = NDArray[np.float64]
 
@@ -80,6 +82,7 @@ def analyse(study: Study, *, alpha: float = 0.05, resamples: int = 2000, seed: i
         costs=tuple(_costs(study, alpha)),
         exchange=exchange,
         sideways=tuple(sideways_shifts(study, exchange, alpha=alpha)),
+        twins=tuple(_twins(study, alpha)),
     )
 
 
@@ -270,6 +273,21 @@ def _symmetry_tests(
         sums.test(most_seed_freedom=freedom, new_images=True),
         sums.test(most_seed_freedom=freedom, new_images=False),
     )
+
+
+def _twins(study: Study, alpha: float) -> Iterator[Twins]:
+    for human in study.conditions:
+        matched = replace(human, noise_kind=HumanMatched.name)
+        if human.noise_kind != Human.name or not study.has(matched) or not study.common_seeds(human, matched):
+            continue
+        difference = {human: 1.0, matched: -1.0}
+        yield Twins(
+            human,
+            matched,
+            accuracy_contrast(study, difference, alpha=alpha),
+            class_contrasts(study, difference, alpha=alpha),
+            relative_matrix(study, human, matched, alpha=alpha),
+        )
 
 
 def removes_what_is_touched(control: Condition, noise: Condition) -> bool:

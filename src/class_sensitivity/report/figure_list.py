@@ -84,6 +84,7 @@ def figure_specs(
         yield from _suspects(results, arrays, suspects)
     yield from _levels(results, limit, focus)
     yield from _side_by_side(results, limit, focus)
+    yield from _twins(results, limit)
     if arrays is not None and results.curves:
         yield from _variety(results, arrays, settings.variety, focus)
     yield from _orders(results, focus)
@@ -314,6 +315,24 @@ def _levels(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec
                 study.class_names,
                 limit=limit,
                 judged=[compared[condition].relative.judged for condition in shown],
+            ),
+        )
+
+
+def _twins(results: Results, limit: float) -> Iterator[FigureSpec]:
+    if results.twins:
+        yield FigureSpec(
+            "twins",
+            "Labels of people against blind ones",
+            "Test images more or fewer with labels that people gave than with as many from each class to each "
+            "on other images: what depends on the single image. Framed cells differ from 0.",
+            lambda: matrices.plot_relatives(
+                [twins.relative.cells.value for twins in results.twins],
+                [twins.relative.marked for twins in results.twins],
+                [twins.human.label for twins in results.twins],
+                results.study.class_names,
+                limit=limit,
+                judged=[twins.relative.judged for twins in results.twins],
             ),
         )
 

@@ -144,6 +144,7 @@ def findings(results: Results) -> list[str]:
         *(sentence for curve in results.curves.values() for sentence in _most_sensitive(results, curve)),
         *_cost(results),
         *_exchange(results),
+        *_twins(results),
         *_confusions(results),
     ]
 
@@ -312,6 +313,19 @@ def _exchange(results: Results) -> Iterator[str]:
         yield (
             "Gamma is 1 where wrong labels are only lost records, 2 at the information limit of weak signals, above 2 "
             "where the model is misled."
+        )
+
+
+def _twins(results: Results) -> Iterator[str]:
+    for twins in results.twins:
+        recall, names = twins.recall.scaled(100), results.study.class_names
+        apart = benjamini_hochberg(recall.p, results.alpha)
+        order = [int(c) for c in np.argsort(-np.abs(recall.value), kind="stable") if apart[c]]
+        listed = ", ".join(f"{names[c]} {recall[c].text(signed=True)}" for c in order[:5])
+        yield (
+            f"Labels of people ({twins.human.label}) leave an accuracy {twins.accuracy.scaled(100).text(signed=True)} "
+            "points from that of as many wrong labels from each class to each that are blind to the image"
+            + (f"; in recall {listed}." if listed else "; no class certainly differs in recall.")
         )
 
 
