@@ -132,10 +132,12 @@ def test_what_is_wrong_with_a_folder_is_said_kept_and_read_back_and_nothing_is_t
     text = " ".join(done.stdout.split())
     assert "35 to train on and 15 to test on, of 3 classes; cow has 8 to train on, ant 15" in text
     assert "1 broken files were left out, such as" in text
-    leaks = "2 test images are training images, too, 1 of them equal to the pixel"
-    named = "train/ant/equal.png = test/ant/00.png; train/bee/again.jpg = test/bee/01.png"
-    assert f"{leaks}: accuracy is better than it would be on new images; such as {named}" in text
-    assert "1 pictures carry two labels: ant and cow (1); such as train/ant/03.png = train/cow/other.png" in text
+    assert (
+        "1 test image is a training image, too (equal to the pixel): accuracy is better than it would be on new "
+        "images; such as train/ant/equal.png = test/ant/00.png; 1 other test image looks like a training "
+        "image; look at these first: train/bee/again.jpg ≈ test/bee/01.png"
+    ) in text
+    assert "1 picture carries two labels: ant and cow (1); such as train/ant/03.png = train/cow/other.png" in text
     assert "2 training images are equal to another training image" in text
     (odd,) = (line for line in describe(found) if line.about == "odd")
     assert "1 dark" in odd.text
@@ -281,15 +283,24 @@ def test_leaks_conflicts_and_copies_are_counted_and_three_are_named():
     )
     lines = said(made_up(health, files=True))
     assert lines["leaks"] == (
-        "4 test images are training images, too, 3 of them equal to the pixel: accuracy is better than it would be on "
-        "new images; such as train/00.png = test/00.png; train/02.png = test/01.png; train/02.png = test/02.png"
+        "3 test images are training images, too (equal to the pixel): accuracy is better than it would be on new "
+        "images; such as train/00.png = test/00.png; train/02.png = test/01.png; train/02.png = test/02.png; "
+        "1 other test image looks like a training image; look at these first: train/03.png ≈ test/03.png"
     )
     assert lines["labels"] == (
         "3 pictures carry two labels: ant and bee (2), bee and cow (1); such as train/00.png = train/01.png; "
-        "train/04.png = train/05.png; train/06.png = test/04.png"
+        "train/04.png ≈ train/05.png; train/06.png ≈ test/04.png"
     )
-    assert lines["copies"] == "1 training images are equal to another training image"
+    assert lines["copies"] == "1 training image is equal to another training image"
     assert "train image 0 = test image 0" in said(made_up(health))["leaks"], "without files"
+
+
+def test_what_only_looks_like_a_training_image_is_not_said_to_be_one():
+    lines = said(made_up(HealthReport(12, 6, (), ((5, 3), (6, 4))), files=True))
+    assert lines["leaks"] == (
+        "2 test images look like a training image; look at these first: train/05.png ≈ test/03.png; "
+        "train/06.png ≈ test/04.png"
+    )
 
 
 def test_odd_images_and_what_was_not_looked_for_are_said():
@@ -322,14 +333,14 @@ CONFLICTS = ((ImageRef("train", 1, 0), ImageRef("train", 2, 1)),)
         ([], None, []),
         ([], HealthReport(12, 6, ()), []),
         (SUSPECTS, None, ["look at 2 test labels"]),
-        ([], HealthReport(12, 6, LEAKS), ["remove 1 leaks"]),
-        ([], HealthReport(12, 6, LEAKS, ((5, 3), (6, 4))), ["remove 3 leaks"]),
-        ([], HealthReport(12, 6, CONFLICTS), ["decide 1 double labels"]),
-        ([], HealthReport(12, 6, (), (), CONFLICTS), ["decide 1 double labels"]),
+        ([], HealthReport(12, 6, LEAKS), ["remove 1 leak"]),
+        ([], HealthReport(12, 6, LEAKS, ((5, 3), (6, 4))), ["remove 1 leak", "look at 2 likely leaks"]),
+        ([], HealthReport(12, 6, CONFLICTS), ["decide 1 double label"]),
+        ([], HealthReport(12, 6, (), (), CONFLICTS), ["decide 1 double label"]),
         (
             SUSPECTS[:1],
             HealthReport(12, 6, (*LEAKS, *CONFLICTS), ((5, 3),), CONFLICTS),
-            ["look at 1 test labels", "remove 2 leaks", "decide 2 double labels"],
+            ["look at 1 test label", "remove 1 leak", "look at 1 likely leak", "decide 2 double labels"],
         ),
     ],
 )
@@ -367,7 +378,7 @@ def test_a_report_shows_what_an_inspection_saw_and_what_to_do(place):
         assert f"{line.about} {line.text}" in section
     for advice in advise_on_images([], inspection):
         assert advice.sentence in text
-    assert "remove 1 leaks" in text
+    assert "remove 1 leak" in text
     table = parquet_of(place[1], "suspects")
     assert len(table) > 0
     assert table.file.tolist() == [inspection.test_files[image] for image in table.image]
@@ -394,5 +405,5 @@ def test_a_folder_is_looked_at_trained_on_and_reported_by_commands_alone(forked:
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert HEADING in page
     assert "train/cat/leak.png = test/cat/001.png" in page
-    assert "remove 1 leaks" in " ".join(reported.stdout.split())
+    assert "remove 1 leak" in " ".join(reported.stdout.split())
     assert "Run directories left out" not in reported.stdout

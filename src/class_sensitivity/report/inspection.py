@@ -45,29 +45,39 @@ def inspect(run: Run, console: Console | None = None) -> None:
 
 def advise_on_images(suspects: Sequence[Suspect], inspection: Inspection | None) -> Iterator[Advice]:
     """What to do about single images: labels to look at, copies to remove."""
-    if suspects:
-        number = len(suspects)
+    if number := len(suspects):
         yield Advice(
             "images",
-            f"look at {number} test labels",
-            f"Look at the labels of {number:,} test images: every network of the baseline is sure that they are of one "
-            "other class. The figure shows the first, tables/suspects.csv lists all.",
+            f"look at {_counted(number, 'test label')}",
+            f"Look at the labels of {_counted(number, 'test image')}: every network of the baseline is sure that "
+            f"{'it is' if number == 1 else 'they are'} of one other class. The figure shows the first, "
+            "tables/suspects.csv lists all.",
         )
     if inspection is None:
         return
-    leaks = [*inspection.health.exact_leaks, *inspection.health.near_leaks]
-    if leaks:
+    health = inspection.health
+    if number := len(health.exact_leaks):
         yield Advice(
             "images",
-            f"remove {len(leaks)} leaks",
-            f"Take {len(leaks):,} test images out of the training set, or out of the test set: they are in both, and "
-            "make the model look better than it is.",
+            f"remove {_counted(number, 'leak')}",
+            f"Take {_counted(number, 'test image')} out of the training set, or out of the test set: "
+            + ("it is in both, and makes" if number == 1 else "they are in both, and make")
+            + " the model look better than it is.",
         )
-    if conflicts := [*inspection.health.exact_conflicts, *inspection.health.near_conflicts]:
+    if number := len(health.near_leaks):
         yield Advice(
             "images",
-            f"decide {len(conflicts)} double labels",
-            f"Decide on one label for {len(conflicts):,} pictures that are there under two.",
+            f"look at {_counted(number, 'likely leak')}",
+            f"Look at {_counted(number, 'test image')} that "
+            + ("looks like a training image" if number == 1 else "look like training images")
+            + ": what is one picture stored twice makes the model look better than it is.",
+        )
+    if number := len(health.exact_conflicts) + len(health.near_conflicts):
+        yield Advice(
+            "images",
+            f"decide {_counted(number, 'double label')}",
+            f"Decide on one label for {_counted(number, 'picture')} that "
+            f"{'is' if number == 1 else 'are'} there under two.",
         )
 
 
@@ -94,23 +104,46 @@ def _sizes(inspection: Inspection) -> Iterator[Line]:
 
 def _copies(inspection: Inspection) -> Iterator[Line]:
     health = inspection.health
-    equal, alike = health.exact_leaks, health.near_leaks
-    leaks = [(ImageRef("train", i, -1), ImageRef("test", j, -1)) for i, j in (*equal, *alike)]
-    yield Line(
-        "leaks",
-        f"{len(leaks):,} test images are training images, too, {len(equal):,} of them equal to the pixel: accuracy is "
-        f"better than it would be on new images{_examples(inspection, leaks)}"
-        if leaks
-        else "no test image is a training image",
-    )
-    conflicts = [*health.exact_conflicts, *health.near_conflicts]
-    if conflicts:
+    leaks = [
+        [(ImageRef("train", i, -1), ImageRef("test", j, -1)) for i, j in found]
+        for found in (health.exact_leaks, health.near_leaks)
+    ]
+    yield Line("leaks", "; ".join(_leaks(inspection, *leaks)) or "no test image is a training image")
+    equal, alike = health.exact_conflicts, health.near_conflicts
+    if number := len(equal) + len(alike):
         names = inspection.class_names
-        pairs = Counter(" and ".join(sorted((names[a.label], names[b.label]))) for a, b in conflicts)
+        pairs = Counter(" and ".join(sorted((names[a.label], names[b.label]))) for a, b in (*equal, *alike))
         often = ", ".join(f"{pair} ({count})" for pair, count in pairs.most_common(_NAMED))
-        yield Line("labels", f"{len(conflicts):,} pictures carry two labels: {often}{_examples(inspection, conflicts)}")
+        examples = [*_examples(inspection, equal, "="), *_examples(inspection, alike, "≈")][:_NAMED]
+        yield Line(
+            "labels",
+            f"{_counted(number, 'picture')} {'carries' if number == 1 else 'carry'} two labels: {often}; such as "
+            + "; ".join(examples),
+        )
     if copies := health.copies("train"):
-        yield Line("copies", f"{copies:,} training images are equal to another training image")
+        yield Line(
+            "copies",
+            f"{_counted(copies, 'training image')} {'is' if copies == 1 else 'are'} equal to another training image",
+        )
+
+
+def _leaks(
+    inspection: Inspection, equal: list[tuple[ImageRef, ImageRef]], alike: list[tuple[ImageRef, ImageRef]]
+) -> Iterator[str]:
+    """What is the same to the pixel, and then what only looks the same."""
+    if number := len(equal):
+        yield (
+            f"{_counted(number, 'test image')} "
+            + ("is a training image, too" if number == 1 else "are training images, too")
+            + " (equal to the pixel): accuracy is better than it would be on new images; such as "
+            + "; ".join(_examples(inspection, equal, "="))
+        )
+    if number := len(alike):
+        yield (
+            f"{_counted(number, 'other test image' if equal else 'test image')} "
+            f"{'looks' if number == 1 else 'look'} like a training image; look at these first: "
+            + "; ".join(_examples(inspection, alike, "≈"))
+        )
 
 
 def _odd(inspection: Inspection) -> Iterator[Line]:
@@ -132,6 +165,10 @@ def _closest(inspection: Inspection) -> Iterator[Line]:
         yield Line("look-alikes", f"closest by their pixels alone: {', '.join(pairs)}")
 
 
-def _examples(inspection: Inspection, pairs: list[tuple[ImageRef, ImageRef]]) -> str:
-    named = [f"{inspection.short_name_of(a)} = {inspection.short_name_of(b)}" for a, b in pairs[:_NAMED]]
-    return f"; such as {'; '.join(named)}" if named else ""
+def _examples(inspection: Inspection, pairs: list[tuple[ImageRef, ImageRef]], sign: str) -> list[str]:
+    """The first pairs by their names; the sign says whether they are equal or look alike."""
+    return [f"{inspection.short_name_of(a)} {sign} {inspection.short_name_of(b)}" for a, b in pairs[:_NAMED]]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
