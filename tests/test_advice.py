@@ -50,7 +50,8 @@ def test_classes_that_stand_out_are_named_for_labels_and_for_data():
     assert about(results, "labels") == [("ant",)]
     assert about(results, "collect") == [("elk",)]
     (sentence,) = (each.sentence for each in advise(results) if each.about == "labels")
-    assert f"ant ({results.curves['shuffle'].loss[0].text()})" in sentence
+    # With the interval of what is tested: one-sided, so that of 1 - 2 alpha.
+    assert f"ant ({results.curves['shuffle'].loss_beyond_mean.at(2 * results.alpha)[0].text()})" in sentence
 
 
 def test_a_class_that_loses_nothing_is_safe_to_label_cheaply():
@@ -151,3 +152,14 @@ def test_a_study_without_stress_or_without_a_baseline_is_no_error():
     assert about(made_up(7, {}), "labels") == []
     lonely = Study.of_preds([0, 1, 2], {(noise(0.1), s): [0, 1, 1] for s in (1, 2)}, NAMES[:3])
     assert advise(analyse(lonely, resamples=100)) == []
+
+
+def test_a_model_that_has_learnt_nothing_advises_to_train_longer():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    preds = {(condition, seed): np.zeros(100, int) for condition in (BASELINE, noise(0.2)) for seed in (1, 2, 3)}
+    results = analyse(Study.of_preds(labels, preds, ("ant", "bee", "cow")), resamples=100)
+    (only,) = advise(results)
+    assert "training.epochs" in only.sentence
+    better = preds | {(BASELINE, seed): labels for seed in (1, 2, 3)}
+    results = analyse(Study.of_preds(labels, better, ("ant", "bee", "cow")), resamples=100)
+    assert all("training.epochs" not in each.sentence for each in advise(results))

@@ -322,7 +322,13 @@ def test_the_true_largest_is_left_out_at_most_one_time_in_twenty(lead, classes):
     assert np.mean(left_out) <= ALPHA + 2 * np.sqrt(ALPHA * (1 - ALPHA) / 600)
 
 
-def study(falls: dict[str, float], seeds: int = 3, images: int = 400, data: str = "made-up") -> Study:
+def study(
+    falls: dict[str, float],
+    seeds: int = 3,
+    images: int = 400,
+    data: str = "made-up",
+    durations: tuple[float, ...] = (60.0, 60.0, 60.0),
+) -> Study:
     """Classes that lose these shares of their recall at 20 % noise, each by the same images for every seed but few."""
     names = tuple(falls)
     labels = np.repeat(np.arange(len(names)), images)
@@ -337,7 +343,13 @@ def study(falls: dict[str, float], seeds: int = 3, images: int = 400, data: str 
         preds[noise(0.2), seed] = stressed
     return Study.of_preds(
         labels, preds, names, data=data, model="cnn6",
-        scalars={key: {"effective_noise": 0.0, "train_size": 1, "steps": 1, "duration_s": 60.0} for key in preds},
+        scalars={
+            (condition, seed): {
+                "effective_noise": 0.0, "train_size": 1, "steps": 1,
+                "duration_s": durations[(seed - 1) % len(durations)],
+            }
+            for condition, seed in preds
+        },
     )  # fmt: skip
 
 
@@ -401,6 +413,12 @@ def test_the_advised_runs_decide_most_for_their_time():
     assert advised.command == "python train.py -m noise.frac=0,0.2 seed=4,5 data=made-up model=cnn6"
     assert (advised.runs, advised.duration_s) == (4, 240)
     assert advised.text() == f"{advised.command}   # 4 runs, about 4 min: would decide cheap"
+
+
+def test_a_run_on_a_machine_that_had_more_to_do_does_not_lengthen_the_advised_ones():
+    runs = study(dict.fromkeys(THREE, 0.1), durations=(70.0, 4590.0, 50.0))
+    advised = next_runs(runs, [undecided("cheap", 5, BASELINE, noise(0.2))])
+    assert (advised.runs, advised.duration_s) == (4, 280)
 
 
 def test_more_seeds_that_decide_more_are_advised_where_they_pay():

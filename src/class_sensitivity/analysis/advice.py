@@ -26,6 +26,9 @@ MOST_MERGES = 3
 #: Fewer seeds than these say nothing of chance.
 _FEWEST_SEEDS = 2
 
+#: With one class alone, saying it is all that can be learnt.
+_FEWEST_CLASSES = 2
+
 LABELS, COLLECT, CHEAP, MERGE, BUY, PRICE = "labels", "collect", "cheap", "merge", "buy", "price"
 UNDECIDED = "undecided"
 
@@ -61,6 +64,12 @@ def advise(results: Results, train_counts: NDArray[np.int64] | None = None) -> l
     if len(results.study.seeds) < _FEWEST_SEEDS:
         sentence = "With one seed nothing says how much is chance: run more seeds before you act."
         return [Advice(UNDECIDED, "run more seeds", sentence)]
+    if not has_learnt(results):
+        sentence = (
+            "The model is not certainly better than always saying the most frequent class: raise training.epochs (few "
+            "examples make few steps), or change training.lr. Until then nothing here says anything of the data."
+        )
+        return [Advice(UNDECIDED, "train longer: the model has learnt nothing", sentence)]
     return [
         *_what_to_buy(results),
         *_thin(results, train_counts),
@@ -68,6 +77,15 @@ def advise(results: Results, train_counts: NDArray[np.int64] | None = None) -> l
         *(piece for curve in _reduction_curves(results) for piece in _collect(results, curve)),
         *_merge(results, train_counts),
     ]
+
+
+def has_learnt(results: Results) -> bool:
+    """Whether the baseline is certainly better than always saying the most frequent class; true without a baseline."""
+    if results.baseline is None:
+        return True
+    accuracy, sizes = results.baseline.accuracy, results.study.class_sizes
+    least = accuracy.value if np.isnan(accuracy.low) else accuracy.low
+    return bool(least > sizes.max() / sizes.sum()) or results.study.num_classes < _FEWEST_CLASSES
 
 
 def _noise_curves(results: Results) -> list[Curve]:
@@ -80,9 +98,9 @@ def _reduction_curves(results: Results) -> list[Curve]:
 
 
 def shown_cost(results: Results) -> Cost:
-    """The cost that speaks for all: of the strongest noise of the first kind."""
+    """The cost that speaks for all: of the first kind of noise the one of most seeds, of the strongest noise."""
     first = results.study.noise_series[0]
-    return max(results.costs, key=lambda cost: (cost.noise.series == first, cost.noise.level))
+    return max(results.costs, key=lambda cost: (cost.noise.series == first, len(cost.seeds), cost.noise.level))
 
 
 def _what_to_buy(results: Results) -> Iterator[Advice]:
@@ -169,6 +187,11 @@ def _undecided(results: Results, curve: Curve, what: str) -> Advice:
     )
 
 
+def _tested(results: Results, curve: Curve) -> Estimate:
+    """What classes lose beyond the mean, with the intervals that go with one-sided tests."""
+    return curve.loss_beyond_mean.at(2 * results.alpha)
+
+
 def _labels(results: Results, curve: Curve) -> Iterator[Advice]:
     names, loss = results.study.class_names, curve.loss
     mean = float(np.nanmean(loss.value))
@@ -177,8 +200,8 @@ def _labels(results: Results, curve: Curve) -> Iterator[Advice]:
         yield Advice(
             LABELS,
             f"check the labels of {joined([names[c] for c in first])} first",
-            f"Spend labelling effort on {_listed(results, first, loss)} first: so many points of recall per 10 points "
-            f"of wrong labels, and all classes {mean:z.1f} in the mean.",
+            f"Spend labelling effort on {_listed(results, first, _tested(results, curve))} first: so many points of "
+            f"recall more than the {mean:z.1f} that all classes lose in the mean per 10 points of wrong labels.",
             tuple(names[c] for c in first),
         )
     elif results.study.num_classes > 1:
@@ -202,8 +225,8 @@ def _collect(results: Results, curve: Curve) -> Iterator[Advice]:
         yield Advice(
             COLLECT,
             f"collect more of {joined([names[c] for c in first])} first",
-            f"Collect more of {_listed(results, first, loss)} first: so many points of recall are lost per 10 points "
-            f"of the data removed, and all classes lose {mean:z.1f} in the mean.",
+            f"Collect more of {_listed(results, first, _tested(results, curve))} first: so many points of recall more "
+            f"than the {mean:z.1f} that all classes lose in the mean per 10 points of the data removed.",
             tuple(names[c] for c in first),
         )
     elif results.study.num_classes > 1:

@@ -80,9 +80,11 @@ class Bounds:
             if significant is not None and self.least <= number <= self.most:
                 number = float(f"{number:.{significant}g}")
             if number < self.least:
-                return f"<{self.least:{form}}"
-            return f">{self.most:{form}}" if number > self.most else f"{number:{form}}"
+                return f"<{self.least:z{form}}"
+            return f">{self.most:z{form}}" if number > self.most else f"{number:z{form}}"
 
+        if np.isnan(self.value):
+            return "not known"
         interval = "" if np.isnan(self.low) else f" [{written(self.low)}, {written(self.high)}]"
         return written(self.value) + interval
 
@@ -324,7 +326,7 @@ def where_zero(log_sizes: Floats, differences: Floats, low: Floats, high: Floats
         high: Upper ends.
 
     Returns:
-        Sizes; 0 for below the first place, infinite for above the last.
+        Sizes; 0 for below the first place, infinite for above the last. NaN where every place is possible.
     """
     shape = differences.shape[1:]
     members = [
@@ -336,6 +338,8 @@ def where_zero(log_sizes: Floats, differences: Floats, low: Floats, high: Floats
     upper = np.exp(np.array(above)).reshape(shape)
     # An interval that is all beyond what was measured ends there.
     least, most = np.exp(log_sizes[0]), np.exp(log_sizes[-1])
+    unknown = (lower == 0) & np.isinf(upper)
+    value = np.where(unknown, np.nan, value)
     lower = np.where(np.isinf(lower), most, lower)
     upper = np.where(upper == 0, least, upper)
     return Bounds(value, lower, upper, float(least), float(most))

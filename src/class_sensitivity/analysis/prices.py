@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from class_sensitivity.analysis.advice import PRICE, Advice, joined
+from class_sensitivity.analysis.advice import PRICE, Advice, has_learnt, joined, shown_cost
 from class_sensitivity.analysis.exchange import Bounds, ExchangeRates
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.settings import PriceSettings
@@ -13,9 +13,13 @@ CHECKS, RECORDS, UNDECIDED = "check labels", "buy records", "undecided"
 
 
 def shown_exchange(results: Results) -> ExchangeRates:
-    """The exchange rate that speaks for all: of the strongest noise of the first kind."""
+    """The exchange rate that speaks for all: of the noise whose cost does, else as that is chosen."""
     first = results.study.noise_series[0]
-    return max(of_all_examples(results), key=lambda rates: (rates.noise.series == first, rates.noise.level))
+    known = of_all_examples(results)
+    if results.costs:
+        cost = shown_cost(results)
+        known = [rates for rates in known if rates.noise == cost.noise] or known
+    return max(known, key=lambda rates: (rates.noise.series == first, len(rates.overall.seeds), rates.noise.level))
 
 
 def of_all_examples(results: Results) -> list[ExchangeRates]:
@@ -42,7 +46,7 @@ def cheaper(worth: Bounds, price: float) -> str:
 def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice]:
     """What is cheaper at every noise level that was measured, if both prices are known; else up to which price."""
     every_level = of_all_examples(results)
-    if not every_level or np.isnan(every_level[0].overall.size.low):
+    if not every_level or np.isnan(every_level[0].overall.size.low) or not has_learnt(results):
         return
     shown = shown_exchange(results)
     overall = shown.overall
@@ -53,11 +57,12 @@ def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice
         f"much as {mended.text('.1f')}"
     )
     if prices.record is None or prices.check is None:
+        levels = "; ".join(f"{rates.noise.label}: {rates.overall.check_worth.text('.2f')}" for rates in every_level)
         yield Advice(
             PRICE,
-            f"check labels while a check costs less than {worth.low:.2f} new records",
-            f"Check labels as long as a check costs less than {worth.low:.2f} new records, and buy records if it costs "
-            f"more than {worth.high:.2f}: {does}. With your prices (price.record, price.check) this is said by class.",
+            f"at {shown.noise.label} check labels while a check costs less than {worth.low:.2f} new records",
+            f"Whether to check labels depends on how many are wrong. A check is worth, in new records, {levels}. So "
+            f"{does}. With your prices (price.record, price.check) the report says which is cheaper, by class.",
         )
         return
     price = prices.check / prices.record

@@ -86,14 +86,16 @@ def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[i
 
     def shifted(log_share: float) -> tuple[Floats, Floats]:
         """What the curve has at a share of every size, and its weights of the clean measurements."""
-        return monotone_curve(sizes, clean, np.clip(places + log_share, sizes[-1], sizes[0]))
+        return monotone_curve(sizes, clean, places + log_share)
 
-    bounds = float(sizes[-1] - places.max()), 0.0
+    # Only shares that keep every size within what was measured.
+    bounds = float(sizes[-1] - places.min()), 0.0
     log_share = minimize_scalar(
         lambda x: float(((shifted(x)[0] - noisy) ** 2).sum()), bounds=bounds, method="bounded"
     ).x
     fitted, weights = shifted(log_share)
-    slope = (shifted(log_share + _STEP)[0] - shifted(log_share - _STEP)[0]) / (2 * _STEP)
+    near = np.clip([log_share - _STEP, log_share + _STEP], *bounds)
+    slope = (shifted(near[1])[0] - shifted(near[0])[0]) / np.diff(near)
     # (M, M) what is left of differences that a change of the share does not explain.
     rest = np.eye(len(at)) - np.outer(slope, slope) / max(float(slope @ slope), 1e-300)
     # (M, clean levels + M) contrasts of accuracies, then of single images

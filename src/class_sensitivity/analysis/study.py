@@ -290,18 +290,22 @@ class Study:
     def paired_series(self, name: str) -> list[Condition]:
         """As much of a series as shares seeds: the baseline and the levels that a curve rests on.
 
-        A curve rests on seeds that are complete at every level, two of them if any level has two. A level with too few
-        is left out, fewest seeds first, rather than taking the seeds away from all the others.
+        A curve rests on seeds that are complete at every level, two of them if any level has two. A level with few is
+        left out rather than taking seeds away from all the others: as much is kept as makes most runs, levels times
+        seeds.
         """
         series = self.series(name)
         if not series:
             return []
         shared = {condition: len(self.common_seeds(BASELINE, condition)) for condition in series[1:]}
         enough = max(1, min(2, max(shared.values())))
-        kept = [condition for condition in series[1:] if shared[condition] >= enough]
-        while kept and len(self.common_seeds(BASELINE, *kept)) < enough:
+        kept, best, most = series[1:], [], 0
+        while kept:
+            seeds = len(self.common_seeds(BASELINE, *kept))
+            if seeds >= enough and seeds * len(kept) > most:
+                best, most = list(kept), seeds * len(kept)
             kept.remove(min(reversed(kept), key=lambda condition: shared[condition]))
-        return [series[0], *kept]
+        return [series[0], *best]
 
     @property
     def noise_series(self) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from class_sensitivity.analysis.advice import advise
+from class_sensitivity.analysis.advice import advise, has_learnt
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
 from class_sensitivity.analysis.claims.next_runs import next_runs
@@ -220,9 +220,10 @@ def _plan(
     record = _any_record(study)
     inspection = read_inspection(root, study.data, record.identity.data.digest) if record else None
     arrays, missing = _images(study, record, settings.data_dir)
-    suspects = _suspects([results, *_other_models(results, all_results)])
+    learnt = has_learnt(results)
+    suspects = _suspects([results, *_other_models(results, all_results)]) if learnt else []
     focus = claims.focus if claims else Focus()
-    separation = separation_of(results, arrays, inspection, settings)
+    separation = separation_of(results, arrays, inspection, settings) if learnt else None
     specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects))
     specs += separation.specs() if separation else []
     honesty = honesty_of(results)

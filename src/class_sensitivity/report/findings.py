@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from class_sensitivity.analysis.advice import Advice, shown_cost
+from class_sensitivity.analysis.advice import Advice, has_learnt, shown_cost
 from class_sensitivity.analysis.claims.evidence import candidates, who_can_fall_most
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REPRODUCED, UNDECIDED, Verdict
 from class_sensitivity.analysis.claims.next_runs import NextRuns
@@ -56,7 +56,7 @@ def at_a_glance(
         less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
         why = f"{less.text()} for the missing examples, {misled.text()} for being misled"
         lines.append(Line(cost.noise.label, f"costs {float(less.value + misled.value):z.1f} points: {why}"))
-    if of_all_examples(results):
+    if of_all_examples(results) and has_learnt(results):
         shown = shown_exchange(results)
         lines.append(Line("quality, quantity", f"{shown.noise.label} {_exchanged(shown)}"))
     if advice:
@@ -288,7 +288,7 @@ def _cost(results: Results) -> Iterator[str]:
 
 
 def _exchange(results: Results) -> Iterator[str]:
-    every_level = of_all_examples(results)
+    every_level = of_all_examples(results) if has_learnt(results) else []
     if not every_level:
         return
     for rates in every_level:
@@ -304,10 +304,10 @@ def _exchange(results: Results) -> Iterator[str]:
         yield f"By class, at {shown.noise.label} the interval is apart from that of accuracy for {', '.join(apart)}."
     for shift in results.sideways:
         if shift.test is not None:
-            verdict = "does not only shift" if shift.test.p <= results.alpha else "may only shift"
+            verdict = "do not all lie" if shift.test.p <= results.alpha else "may all lie"
             yield (
-                f"{shift.noise.label} {verdict} the learning curve sideways, to {100 * shift.share:.0f} % of the "
-                f"examples, over {len(shift.at)} sizes ({shift.test.text()})."
+                f"Accuracies at {shift.noise.label} and {len(shift.at)} sizes of the training set {verdict} on the "
+                f"clean learning curve at {100 * shift.share:.0f} % of the examples ({shift.test.text()})."
             )
     if shown.overall.gamma is not None:
         yield (

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
+import numpy as np
+
 from class_sensitivity.analysis.claims.evidence import sweep_command
 from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.study import Study
-from class_sensitivity.runs.condition import BASELINE
+from class_sensitivity.runs.condition import BASELINE, Condition
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,14 @@ def _up_to(study: Study, decided: Sequence[tuple[Verdict, int]], total: int) -> 
     more = max(1, total - min(len(study.common_seeds(condition)) for condition in conditions))
     first = max(study.seeds) + 1
     seeds = list(range(first, first + more))
-    duration_s = sum(more * study.mean_of("duration_s", condition) for condition in conditions)
+    duration_s = sum(more * _usual_duration(study, condition) for condition in conditions)
     command = sweep_command(study.data, study.model, conditions, seeds)
     return NextRuns(command, tuple(verdict.id for verdict, _ in decided), more * len(conditions), duration_s)
+
+
+def _usual_duration(study: Study, condition: Condition) -> float:
+    """Seconds that a run takes: the median over seeds, as some may have run on a machine that had more to do."""
+    return float(np.median([study.mean_of("duration_s", condition, [seed]) for seed in study.common_seeds(condition)]))
 
 
 def _duration(seconds: float) -> str:
