@@ -414,6 +414,17 @@ def test_an_import_that_is_interrupted_leaves_nothing(tmp_path, options, monkeyp
 # The report
 
 
+@pytest.mark.parametrize(("other", "stored"), [((12, 9), "12 x 9 pixels"), ((9, 12), "9 x 12 to 12 x 9 pixels")])
+def test_sizes_are_a_range_only_where_they_differ(tmp_path, options, other, stored):
+    for name in ("cat", "dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i, size in enumerate([(12, 9), (12, 9), (12, 9), other, (12, 9)]):
+            Image.new("RGB", size, (i, 0, len(name[0]))).save(tmp_path / "pictures" / name / f"{i}.png")
+    digest(str(tmp_path / "pictures"), **options)
+    (said,) = (text for text in import_report(str(tmp_path / "pictures"), **options).sentences() if "Stored" in text)
+    assert said.startswith(f"Stored with {stored}, as ")
+
+
 def test_a_report_counts_what_was_done_to_images(tmp_path, options, capsys):
     folder = write_pictures(tmp_path / "pictures", {"cat": 4, "dog": 4})
     turned = Image.Exif()
@@ -449,7 +460,7 @@ def test_a_report_counts_what_was_done_to_images(tmp_path, options, capsys):
         "1 CMYK",
         "5 converted",
         "1 turned",
-        "1 broken files",
+        "1 broken file was left out",
         "empty.png (it is empty)",
     ):
         assert words in printed, words

@@ -97,6 +97,11 @@ def one_folder_to_train_and_to_test_on(folder: Path) -> list[str]:
     return [f"data.train_dir={folder / 'train'}", f"data.test_dir={folder / 'test' / '..' / 'train'}"]
 
 
+@refused("There is no folder", "nowhere")
+def one_folder_that_does_not_exist_to_train_and_to_test_on(folder: Path) -> list[str]:
+    return [f"data.train_dir={folder / 'nowhere'}", f"data.test_dir={folder / 'nowhere'}"]
+
+
 # What the folders hold
 
 

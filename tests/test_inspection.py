@@ -131,7 +131,7 @@ def test_what_is_wrong_with_a_folder_is_said_kept_and_read_back_and_nothing_is_t
 
     text = " ".join(done.stdout.split())
     assert "35 to train on and 15 to test on, of 3 classes; cow has 8 to train on, ant 15" in text
-    assert "1 broken files were left out, such as" in text
+    assert "1 broken file was left out, such as" in text
     assert (
         "1 test image is a training image, too (equal to the pixel): accuracy is better than it would be on new "
         "images; such as train/ant/equal.png = test/ant/00.png; 1 other test image looks like a training "

@@ -84,6 +84,8 @@ def list_files(settings: ImportSettings) -> Listing:
         files = list(_files_of_table(absolute(settings.csv), settings.dir))
     else:
         roots = settings.roots
+        if absent := [root for root in roots.values() if not os.path.lexists(root)]:
+            raise _no_folder(absent[0])
         if len(set(roots.values())) < len(roots):
             raise DataError(
                 f"data.train_dir and data.test_dir are one folder, {shown(settings.train_dir or '')}: a model would be "
@@ -151,10 +153,14 @@ def _entries(folder: Path, ignored: list[str]) -> tuple[list[os.DirEntry[str]], 
                 else:
                     files.append(entry)
     except FileNotFoundError:
-        raise DataError(f"There is no folder {shown(str(folder))}; give the path of one that exists.") from None
+        raise _no_folder(folder) from None
     except OSError as error:
         raise DataError(f"{shown(str(folder))} cannot be read as a folder ({error.strerror}).") from None
     return sorted(folders, key=lambda entry: entry.name), sorted(files, key=lambda entry: entry.name)
+
+
+def _no_folder(folder: Path) -> DataError:
+    return DataError(f"There is no folder {shown(str(folder))}; give the path of one that exists.")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -88,7 +88,8 @@ class ImportReport:
             f"brought to {height} x {width} pixels ({self.fit}), {'RGB' if self.channels == 3 else 'grey'}."
         )
         sizes = " x ".join(map(str, self.smallest)), " x ".join(map(str, self.largest))
-        yield f"Stored with {sizes[0]} to {sizes[1]} pixels, as " + _counted(self.modes) + "."
+        stored = " to ".join(dict.fromkeys(sizes))
+        yield f"Stored with {stored} pixels, as " + _counted(self.modes) + "."
         done = {
             "converted": self.converted,
             "turned as EXIF says": self.turned,
@@ -100,9 +101,11 @@ class ImportReport:
             yield f"Of these: {said}."
         if self.skipped:
             first = self.skipped[0]
-            yield f"{len(self.skipped):,} broken files were left out, such as {shown(first.path)} (it {first.reason})."
+            files = "file was" if len(self.skipped) == 1 else "files were"
+            yield f"{len(self.skipped):,} broken {files} left out, such as {shown(first.path)} (it {first.reason})."
         if self.ignored:
-            yield f"{len(self.ignored):,} files are no images by their name, such as {shown(self.ignored[0])}."
+            files = "file is no image by its" if len(self.ignored) == 1 else "files are no images by their"
+            yield f"{len(self.ignored):,} {files} name, such as {shown(self.ignored[0])}."
         if self.untested:
             yield f"No test image, so that their recall is unknown: {', '.join(map(shown, self.untested))}."
 
@@ -113,7 +116,7 @@ def describe(selection: Selection, listing: Listing, settings: ImportSettings) -
     used = [facts[i] for i in (*selection.train, *selection.test)]
     plain = "RGB" if settings.channels == 3 else "L"
     height, width = settings.image_size
-    by_size = sorted(used, key=lambda fact: fact.width * fact.height)
+    by_size = sorted(used, key=lambda fact: (fact.width * fact.height, fact.width))
     counts = []
     for positions in (selection.train, selection.test):
         found = Counter(files[i].label for i in positions)
