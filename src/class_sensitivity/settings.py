@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from class_sensitivity.errors import require
+from class_sensitivity.errors import ConfigError, require
 from class_sensitivity.seeding import STREAMS
 from class_sensitivity.stress import Noise, Reduction, Stress
 
@@ -293,6 +293,9 @@ class AnalyzeSettings:
         for name, value in vars(self.price).items():
             good = value is None or (value > 0 and math.isfinite(value))
             require(good, f"price.{name}", value, "a number above 0, or null")
-        together = (self.price.record is None) == (self.price.check is None)
-        require(together, "price", vars(self.price), "both price.record and price.check, or neither")
+        given = {name: value for name, value in vars(self.price).items() if value is not None}
+        if len(given) == 1:
+            ((name, value),) = given.items()
+            other = "check" if name == "record" else "record"
+            raise ConfigError(f"price.{name}={value} without price.{other}: give both, or neither.")
         require(self.seed >= 0, "seed", self.seed, "an integer of 0 or more")
