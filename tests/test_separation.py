@@ -291,6 +291,20 @@ def test_the_line_names_the_three_most_alike_pairs(two_models, tmp_path):
         assert "rank correlation" not in line.text, "there is nothing to compare with"
 
 
+def test_an_agreement_of_which_nothing_is_known_is_left_out_of_the_line(two_models, tmp_path):
+    (results, _) = results_below(two_models)
+    seen = separation_of(results, None, inspection_of(np.random.default_rng(0).random((5, 5))), asked(tmp_path))
+    (images,) = seen.maps
+
+    def line(low: float, high: float) -> str:
+        agreement = replace(images.agreement, rho=0.3, low=low, high=high)
+        return replace(seen, maps=(replace(images, agreement=agreement),)).line().text
+
+    assert "rank correlation" not in line(-1, 1)
+    assert "rank correlation" not in line(-0.999, 0.996), "what is shown are two digits"
+    assert "; rank correlation of all pairs with the images alone 0.30 [-1.00, 0.98]" in line(-1, 0.98)
+
+
 def test_two_classes_have_no_order_of_pairs_and_nothing_is_said_of_one(tmp_path, monkeypatch):
     leave_undrawn(monkeypatch)
     world = World(("ant", "bee"), 30)

@@ -59,6 +59,11 @@ class RankCorrelation:
     p: float
     pairs: int
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the interval, to two digits, is all that there is."""
+        return round(self.low, 2) <= -1 and round(self.high, 2) >= 1
+
     def text(self) -> str:
         """The correlation with its interval, the number of pairs and p.
 

@@ -70,12 +70,13 @@ class Separation:
         return [each for each in self.maps if not np.isnan(each.agreement.rho)]
 
     def line(self) -> Line:
-        """The most alike pairs and all agreements, in one line."""
+        """The most alike pairs and the agreements of which something is known, in one line."""
         names, alike = self.found.class_names, self.found.symmetric.scaled(100)
         pairs = [f"{names[i]} and {names[j]} ({alike[i, j].text()} %)" for i, j in self.found.pairs[:_NAMED]]
         agreements = [
             f"{each.label} {with_interval(each.agreement.rho, each.agreement.low, each.agreement.high, digits=2)}"
             for each in self._comparable
+            if not each.agreement.is_open
         ]
         agree = f"; rank correlation of all pairs with {', with '.join(agreements)}" if agreements else ""
         return Line("look-alikes", f"{', '.join(pairs)}{agree}")
