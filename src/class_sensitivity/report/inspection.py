@@ -165,7 +165,7 @@ def _closest(inspection: Inspection) -> Iterator[Line]:
         yield Line("look-alikes", f"closest by their pixels alone: {', '.join(pairs)}")
 
 
-def _examples(inspection: Inspection, pairs: list[tuple[ImageRef, ImageRef]], sign: str) -> list[str]:
+def _examples(inspection: Inspection, pairs: Sequence[tuple[ImageRef, ImageRef]], sign: str) -> list[str]:
     """The first pairs by their names; the sign says whether they are equal or look alike."""
     return [f"{inspection.short_name_of(a)} {sign} {inspection.short_name_of(b)}" for a, b in pairs[:_NAMED]]
 
