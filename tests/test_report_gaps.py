@@ -21,8 +21,8 @@ from support.synthetic import World, shares, write_run, write_study
 from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
-from class_sensitivity.errors import DataError
-from class_sensitivity.report import build
+from class_sensitivity.errors import DataError, ReportError
+from class_sensitivity.report import build, calibration
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.settings import DataSettings
 
@@ -196,6 +196,17 @@ def test_a_data_set_that_a_module_reads_is_not_said_to_be_lost(place):
     assert "Figures of images are missing: pets is read by a module, and a report executes no code" in text
     assert "data=npz" in text
     assert "data_dir" not in text
+
+
+def test_a_record_without_probabilities_is_a_caveat(place, monkeypatch):
+    write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2))
+    assert "Calibration is missing" not in report_on(*place)
+
+    def gone(*_, **__):
+        raise ReportError("gone")
+
+    monkeypatch.setattr(calibration, "read_record", gone)
+    assert "Calibration is missing: the record of a run" in report_on(*place)
 
 
 def test_runs_on_a_data_set_that_nobody_knows_any_more(place):

@@ -34,10 +34,10 @@ from class_sensitivity.data.sources import load_arrays, runs_code
 from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.report import variance
+from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
 from class_sensitivity.report.console import print_models, print_section
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
 from class_sensitivity.report.findings import at_a_glance, caveats, findings
-from class_sensitivity.report.honesty import Honesty, honesty_of
 from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import ModelSection, SavedFigure, Section, render
 from class_sensitivity.report.separation import Separation, compared_models, separation_of
@@ -172,7 +172,7 @@ def _write_all(
                     advice=advice,
                     findings=[
                         *findings(results),
-                        *(plan.honesty.sentences() if plan.honesty else ()),
+                        *(plan.calibration.sentences() if plan.calibration else ()),
                         *variance.sentences(plan.splits, settings.alpha),
                     ],
                     seen=list(describe(plan.inspection)) if plan.inspection else [],
@@ -185,7 +185,7 @@ def _write_all(
     (folder / "tables").mkdir()
     suspects = [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans]
     pairs = [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans]
-    calibration = [plan.honesty.table() if plan.honesty else pd.DataFrame() for plan in plans]
+    calibration = [plan.calibration.table() if plan.calibration else pd.DataFrame() for plan in plans]
     splits = [variance.table(plan.splits, plan.results.study.class_names, settings.alpha) for plan in plans]
     others = {"suspects": suspects, "pairs": pairs, "calibration": calibration, "variance": splits}
     verdicts_of_all = [section.verdicts for section in sections]
@@ -206,7 +206,7 @@ class _Plan:
     inspection: Inspection | None
     train_counts: NDArray[np.int64] | None
     separation: Separation | None
-    honesty: Honesty | None
+    calibration: CalibrationOfStudy | None
     splits: list[VarianceSplit]
     specs: list[FigureSpec]
     missing: list[str]
@@ -226,12 +226,15 @@ def _plan(
     separation = separation_of(results, arrays, inspection, settings) if learnt else None
     specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects))
     specs += separation.specs() if separation else []
-    honesty = honesty_of(results)
-    specs += honesty.specs() if honesty else []
+    calibration = calibration_of(results)
+    if calibration is None:
+        missing.append("Calibration is missing: the record of a run, with its probabilities, cannot be read.")
+    else:
+        specs += calibration.specs()
     splits = list(variance_splits(study, [each for each in runs.stream_studies if each.study.recipe == study.recipe]))
     specs += variance.specs(splits, study.class_names)
     return _Plan(
-        results, claims, suspects, inspection, _train_counts(study), separation, honesty, splits, specs, missing
+        results, claims, suspects, inspection, _train_counts(study), separation, calibration, splits, specs, missing
     )
 
 

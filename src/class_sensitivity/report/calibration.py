@@ -17,7 +17,7 @@ from class_sensitivity.runs.directory import read_record
 
 
 @dataclass(frozen=True)
-class Honesty:
+class CalibrationOfStudy:
     """The calibration of one study at every condition."""
 
     results: Results
@@ -71,11 +71,11 @@ class Honesty:
         return pd.DataFrame(rows)
 
 
-def honesty_of(results: Results) -> Honesty | None:
+def calibration_of(results: Results) -> CalibrationOfStudy | None:
     """The calibration of a study; None where a record is gone, or was never a file."""
     study, name = results.study, "test_probabilities"
     try:
-        return Honesty(
+        return CalibrationOfStudy(
             results,
             tuple(
                 calibrations(
