@@ -8,8 +8,11 @@ from support.synthetic import World
 from test_exchange import FULL, Learning, noisy, reduced, study_of
 
 from class_sensitivity.analysis.exchange import exchange_rates
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.sideways import Sideways, sideways_shifts
 from class_sensitivity.analysis.study import Study
+from class_sensitivity.figures.axes import figure_of
+from class_sensitivity.figures.exchange import plot_exchange, plot_sideways
 
 REMOVED = (0.0, 0.4, 0.6, 0.8, 0.95)
 NOISY_AT = (0.0, 0.4, 0.6, 0.8)
@@ -88,3 +91,23 @@ def test_a_pure_shift_is_seldom_taken_for_another():
     # Of 40 studies more than 6 would be one chance in a hundred at a rate of 5 %.
     assert rates(40, lambda size: 0.5) <= 6 / 40
     assert rates(12, lambda size: (size / FULL) ** 0.5 * 0.5) >= 0.5
+
+
+@pytest.mark.parametrize("draws", ["rates", "shifts"])
+def test_the_legend_stands_beside_the_points_and_nothing_is_cut_off(world, draws):
+    study = grid(Learning(np.random.default_rng(0), 3), lambda size: 0.6, world, (1, 2, 3))
+    results, rates = analyse(study, resamples=100), list(exchange_rates(study))
+    if draws == "rates":
+        axes = plot_exchange(results, rates)
+    else:
+        axes = plot_sideways(results, list(sideways_shifts(study, rates)))
+    figure = figure_of(axes)
+    figure.draw_without_rendering()
+    legend = axes.get_legend().get_window_extent()
+    assert legend.x0 >= axes.get_window_extent().x1
+    whole = figure.bbox
+    for drawn in (legend, axes.xaxis.label.get_window_extent(), axes.yaxis.label.get_window_extent()):
+        assert whole.x0 <= drawn.x0 <= drawn.x1 <= whole.x1
+        assert whole.y0 <= drawn.y0 <= drawn.y1 <= whole.y1
+    colors = [line.get_color() for line in axes.lines[:2]]
+    assert len(set(colors)) == 1, "the clean curve goes through the clean points"

@@ -8,10 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from class_sensitivity.analysis.exchange import ExchangeRates, monotone_curve
+from class_sensitivity.analysis.exchange import Exchange, ExchangeRates, monotone_curve
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sideways import Sideways
 from class_sensitivity.figures.axes import add_legend, new_axes, shorten
+from class_sensitivity.runs.condition import Condition
+
+Floats = NDArray[np.float64]
 
 _BLUE = "#0072B2"
 
@@ -26,19 +29,10 @@ def plot_exchange(results: Results, rates: Sequence[ExchangeRates], *, ax: Axes 
         rates: Of it, on one learning curve.
         ax: Where to draw; None: on a figure of its own.
     """
-    axes = ax or new_axes(7.5, 5)
+    axes = ax or new_axes(10, 5)
     first = rates[0].overall
-    clean = [results.of(condition).accuracy for condition in first.curve]
-    values = np.array([100 * float(each.value) for each in clean])
-    ends = [
-        [100 * float(each.value - each.low) for each in clean],
-        [100 * float(each.high - each.value) for each in clean],
-    ]
-    axes.errorbar(first.sizes, values, yerr=ends, fmt="s", color=_BLUE, elinewidth=1.2, label="right labels")
-    at = np.geomspace(first.sizes[-1], first.sizes[0], 200)
-    axes.plot(at, monotone_curve(np.log(first.sizes), values, np.log(at))[0], color=_BLUE)
-    colors = matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, len(rates)))
-    for each, color in zip(rates, colors, strict=True):
+    _draw_clean(axes, results, first)
+    for each, color in zip(rates, _colors(len(rates)), strict=True):
         accuracy, size = 100 * float(results.of(each.noise).accuracy.value), each.overall.size
         axes.hlines(accuracy, size.value, size.most, color=color, linewidth=1, linestyle=":")
         low, middle, high = (float(np.clip(end, size.least, size.most)) for end in (size.low, size.value, size.high))
@@ -47,11 +41,8 @@ def plot_exchange(results: Results, rates: Sequence[ExchangeRates], *, ax: Axes 
             label=f"{each.noise.label}: {size.text(',.0f', significant=3)}",
         )  # fmt: skip
         axes.plot(size.most, accuracy, "x", color=color)
-    _show_sizes(axes, first.sizes)
-    axes.set_xlabel("training examples; dots: as many with right labels do as well as all with wrong ones (crosses)")
-    axes.set_ylabel("test accuracy, %")
-    axes.grid(alpha=0.3)
-    add_legend(axes, loc="upper left", fontsize=9)
+    axes.set_xlabel("training examples\ndots: as many with right labels do as well as all with wrong ones (crosses)")
+    _finish(axes, first.sizes)
     return axes
 
 
@@ -63,33 +54,48 @@ def plot_sideways(results: Results, shifts: Sequence[Sideways], *, ax: Axes | No
         shifts: Of it, on one learning curve.
         ax: Where to draw; None: on a figure of its own.
     """
-    axes = ax or new_axes(7.5, 5)
+    axes = ax or new_axes(10, 5)
     first = shifts[0].at[0]
-    clean = np.array([100 * float(results.of(condition).accuracy.value) for condition in first.curve])
-    at = np.geomspace(first.sizes[-1], first.sizes[0], 200)
-    curve = monotone_curve(np.log(first.sizes), clean, np.log(at))[0]
-    axes.plot(at, curve, color=_BLUE, label="right labels")
-    axes.plot(first.sizes, clean, "s", color=_BLUE, markersize=5)
-    colors = matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, len(shifts)))
-    for each, color in zip(shifts, colors, strict=True):
-        accuracies = [results.of(row.noise).accuracy.scaled(100) for row in each.at]
-        values = np.array([float(accuracy.value) for accuracy in accuracies])
-        ends = [[float(e.value - e.low) for e in accuracies], [float(e.high - e.value) for e in accuracies]]
+    at, curve = _draw_clean(axes, results, first)
+    for each, color in zip(shifts, _colors(len(shifts)), strict=True):
+        values, ends = _accuracies(results, [row.noise for row in each.at])
         p = "" if each.test is None else f", p = {each.test.p:.2g}"
         label = f"{each.noise.label}: {100 * each.share:.0f} % of the examples{p}"
         axes.errorbar(each.sizes, values, yerr=ends, fmt="o", color=color, elinewidth=1.2, markersize=5, label=label)
         inside = at / each.share <= first.sizes[0]
         axes.plot(at[inside] / each.share, curve[inside], "--", color=color, linewidth=1)
-    _show_sizes(axes, first.sizes)
     axes.set_xlabel("training examples")
-    axes.set_ylabel("test accuracy, %")
-    axes.grid(alpha=0.3)
-    add_legend(axes, loc="lower right", fontsize=9)
+    _finish(axes, first.sizes)
     return axes
 
 
-def _show_sizes(axes: Axes, sizes: NDArray[np.float64]) -> None:
-    """A logarithmic axis that names the sizes that were measured."""
+def _draw_clean(axes: Axes, results: Results, exchange: Exchange) -> tuple[Floats, Floats]:
+    """Draws the clean learning curve and what it goes through; returns many sizes, falling, and the curve there."""
+    values, ends = _accuracies(results, exchange.curve)
+    axes.errorbar(exchange.sizes, values, yerr=ends, fmt="s", color=_BLUE, elinewidth=1.2, label="right labels")
+    at = np.geomspace(exchange.sizes[-1], exchange.sizes[0], 200)
+    curve = monotone_curve(np.log(exchange.sizes), values, np.log(at))[0]
+    axes.plot(at, curve, color=_BLUE)
+    return at, curve
+
+
+def _accuracies(results: Results, conditions: Sequence[Condition]) -> tuple[Floats, list[list[float]]]:
+    """Accuracies in %, and how far their intervals reach below and above."""
+    found = [results.of(condition).accuracy.scaled(100) for condition in conditions]
+    values = np.array([float(each.value) for each in found])
+    return values, [[float(e.value - e.low) for e in found], [float(e.high - e.value) for e in found]]
+
+
+def _colors(levels: int) -> Floats:
+    """One of each noise level, the darker the more noise."""
+    return np.asarray(matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, levels)))
+
+
+def _finish(axes: Axes, sizes: Floats) -> None:
+    """A logarithmic axis that names the sizes that were measured, and the legend beside the points."""
+    axes.set_ylabel("test accuracy, %")
+    axes.grid(alpha=0.3)
+    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -112,8 +118,7 @@ def plot_exchange_by_class(
     axes = ax or new_axes(7.5, 0.5 * len(class_names) + 1.6)
     last = rates[-1].classes.size
     order = [int(c) for c in np.argsort(last.value, kind="stable") if not np.isnan(last.value[c])]
-    colors = matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, len(rates)))
-    for each, color, shift in zip(rates, colors, np.linspace(-0.27, 0.27, len(rates)), strict=True):
+    for each, color, shift in zip(rates, _colors(len(rates)), np.linspace(-0.27, 0.27, len(rates)), strict=True):
         size = each.classes.size
         share = 100 / each.classes.examples
         places = np.arange(len(order)) + shift
