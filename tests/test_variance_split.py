@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 from support.synthetic import THREE, World, shares, write_run
 
 from class_sensitivity.analysis.study import load_runs
-from class_sensitivity.analysis.variance_split import FallVariance, variance_splits
+from class_sensitivity.analysis.variance_split import FallVariance, VarianceSplit, variance_splits
+from class_sensitivity.figures.variance import plot_variance_split
+from class_sensitivity.report import variance
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 WORLD = World(THREE, 80, seed=0.1)
@@ -83,21 +84,43 @@ def test_variances_are_those_of_the_falls(written):
     plain = [fall(said[BASELINE, "", seed], said[NOISY, "", seed]) for seed in (1, 2, 3)]
     np.testing.assert_allclose(split.together.classes, np.var(plain, axis=0, ddof=1))
     share, low, high = split.share("init")
-    assert share == pytest.approx(split.streams["init"].mean / split.together.mean)
+    assert share == pytest.approx(split.streams["init"].accuracy / split.together.accuracy)
     assert low < share < high
 
 
-def test_the_share_of_one_variance_has_the_interval_of_an_f_ratio():
-    # With one class there is nothing to pool, and the degrees of freedom are those of a sample variance.
-    variance = FallVariance(5, 0.04, np.array([0.04]))
-    assert variance.freedom == pytest.approx(4)
-    pooled = FallVariance(5, 0.04, np.full(10, 0.04))
-    assert pooled.freedom == pytest.approx(40)
+def test_what_is_said_and_drawn_names_the_streams_in_words(written):
+    runs = load_runs(written[0])
+    splits = list(variance_splits(runs[0], runs.stream_studies))
+    (said,) = variance.sentences(splits, 0.05)
+    legend = plot_variance_split(splits[0], THREE).get_legend()
+    assert {text.get_text() for text in legend.get_texts()} == {
+        "initial weights", "which labels they get", "all together (plain seeds)",
+    }  # fmt: skip
+    (split,) = splits
+    share, low, high = (100 * each for each in split.share("init"))
+    deviation = 100 * np.sqrt(split.streams["init"].accuracy)
+    assert (
+        f"initial weights {deviation:.1f} ({share:.0f} [{low:.0f}, {high:.0f}] %)" in said.split(" A class's fall")[0]
+    )
+    table = variance.table(splits, THREE, 0.05)
+    known = table[table.share.notna()]
+    assert set(known["class"]) == {"*"}, "the share is of accuracy"
+    assert known.set_index("stream").share["init"] == pytest.approx(share / 100)
+
+
+def test_the_share_has_the_interval_of_an_f_ratio_however_much_classes_hang_together():
     rng = np.random.default_rng(0)
-    samples = rng.normal(size=(2, 4000, 5)).var(axis=-1, ddof=1)
-    low, high = stats.f.ppf([0.025, 0.975], variance.freedom, variance.freedom)
-    ratio = samples[0] / samples[1]
-    assert np.mean((low <= ratio) & (ratio <= high)) == pytest.approx(0.95, abs=0.02)
+    covered = []
+    for _ in range(2000):
+        # What all classes lose together makes most of the variance of each.
+        one, every = (rng.normal(size=(number, 1)) + 0.3 * rng.normal(size=(number, 10)) for number in (5, 4))
+        alone, together = (
+            FallVariance(len(falls), falls.mean(axis=1).var(ddof=1), falls.var(axis=0, ddof=1))
+            for falls in (one, every)
+        )
+        _, low, high = VarianceSplit(NOISY, 1, {"init": alone}, together).share("init")
+        covered.append(low <= 1 <= high)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 
 def test_without_a_second_value_or_a_baseline_there_is_no_split(tmp_path):

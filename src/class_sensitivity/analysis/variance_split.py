@@ -38,13 +38,6 @@ class FallVariance:
         """Of the classes."""
         return float(np.nanmean(self.classes))
 
-    @property
-    def freedom(self) -> float:
-        """Degrees of freedom of the mean, by F. E. Satterthwaite (Biometrics Bulletin 2 (1946))."""
-        known = self.classes[~np.isnan(self.classes)]
-        squares = float((known**2).sum())
-        return (self.number - 1) * float(known.sum()) ** 2 / squares if squares else np.nan
-
 
 @dataclass(frozen=True)
 class VarianceSplit:
@@ -63,17 +56,20 @@ class VarianceSplit:
     together: FallVariance | None
 
     def share(self, stream: str, *, alpha: float = 0.05) -> tuple[float, float, float]:
-        """A stream's part of the mean variance of the classes: value, low, high; NaN without plain seeds.
+        """A stream's part of the variance of accuracy's fall: value, low, high; NaN without plain seeds.
+
+        The falls of classes hang together, so that their variances, pooled, have no degrees of freedom that are known.
+        Accuracy's is one number, and its interval that of a ratio of two variances (F).
 
         Args:
             stream: Which.
             alpha: 1 - coverage of the interval, which takes falls as normally distributed.
         """
-        one, all_of_them = self.streams[stream], self.together
-        if all_of_them is None or not all_of_them.mean:
+        one, every = self.streams[stream], self.together
+        if every is None or not every.accuracy:
             return np.nan, np.nan, np.nan
-        ratio = one.mean / all_of_them.mean
-        low, high = stats.f.ppf([1 - alpha / 2, alpha / 2], one.freedom, all_of_them.freedom)
+        ratio = one.accuracy / every.accuracy
+        low, high = stats.f.ppf([1 - alpha / 2, alpha / 2], one.number - 1, every.number - 1)
         return ratio, float(ratio / low), float(ratio / high)
 
 

@@ -10,6 +10,17 @@ from numpy.typing import NDArray
 from class_sensitivity.analysis.variance_split import FallVariance, VarianceSplit
 from class_sensitivity.figures.axes import add_legend, new_axes, shorten
 
+#: What the streams of chance are, for people.
+STREAMS_IN_WORDS = {
+    "selection": "which examples are touched",
+    "labels": "which labels they get",
+    "validation": "which examples are held out",
+    "init": "initial weights",
+    "order": "order of the batches",
+    "augment": "flips and crops",
+    "dropout": "dropout",
+}
+
 
 def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax: Axes | None = None) -> Axes:
     """Standard deviation of every class's fall when one source of chance varies, and when all do (black bars).
@@ -26,10 +37,11 @@ def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax:
     if split.together is not None:
         axes.barh(places, _deviations(split.together, order), color="0.85", label="all together (plain seeds)")
     colors = matplotlib.colormaps["tab10"](np.arange(len(split.streams)))
-    for (name, variance), color, shift in zip(
+    for (stream, variance), color, shift in zip(
         split.streams.items(), colors, np.linspace(-0.25, 0.25, len(split.streams)), strict=True
     ):
-        axes.plot(_deviations(variance, order), places + shift, "o", color=color, markersize=5, label=name)
+        label = STREAMS_IN_WORDS[stream]
+        axes.plot(_deviations(variance, order), places + shift, "o", color=color, markersize=5, label=label)
     axes.yaxis.set_ticks(places, [*(shorten(class_names[c]) for c in order), "accuracy"], parse_math=False)
     axes.set_ylim(len(places) - 0.5, -0.5)
     axes.set_xlim(left=0)

@@ -6,35 +6,28 @@ import numpy as np
 import pandas as pd
 
 from class_sensitivity.analysis.variance_split import VarianceSplit
-from class_sensitivity.figures.variance import plot_variance_split
+from class_sensitivity.figures.variance import STREAMS_IN_WORDS, plot_variance_split
 from class_sensitivity.report.figure_list import FigureSpec
-
-#: What the streams of chance are, for people.
-_IN_WORDS = {
-    "selection": "which examples are touched",
-    "labels": "which labels they get",
-    "validation": "which examples are held out",
-    "init": "initial weights",
-    "order": "order of the batches",
-    "augment": "flips and crops",
-    "dropout": "dropout",
-}
 
 
 def sentences(splits: Sequence[VarianceSplit], alpha: float) -> Iterator[str]:
-    """What each stream makes of the variance, the largest part first."""
+    """What each stream makes of the variance, the largest part of accuracy's first."""
     for split in splits:
-        parts = sorted(split.streams, key=lambda name: -split.streams[name].mean)
-        listed = []
+        parts = sorted(split.streams, key=lambda name: -split.streams[name].accuracy)
+        listed, of_classes = [], []
         for name in parts:
-            deviation = f"{_IN_WORDS[name]} {100 * np.sqrt(split.streams[name].mean):.1f}"
+            variance, words = split.streams[name], STREAMS_IN_WORDS[name]
             share, low, high = (100 * each for each in split.share(name, alpha=alpha))
-            listed.append(deviation if np.isnan(share) else f"{deviation} ({share:.0f} [{low:.0f}, {high:.0f}] %)")
-        together = split.together
-        whole = f"; all together {100 * np.sqrt(together.mean):.1f}" if together else ""
+            interval = "" if np.isnan(share) else f" ({share:.0f} [{low:.0f}, {high:.0f}] %)"
+            listed.append(f"{words} {100 * np.sqrt(variance.accuracy):.1f}{interval}")
+            of_classes.append(f"{words} {100 * np.sqrt(variance.mean):.1f}")
+        if split.together is not None:
+            listed.append(f"all together {100 * np.sqrt(split.together.accuracy):.1f}")
+            of_classes.append(f"all together {100 * np.sqrt(split.together.mean):.1f}")
+        shares = "" if split.together is None else " (and in parts of the variance over plain seeds)"
         yield (
-            f"A class's fall at {split.condition.label} varies, in points of recall (and in parts of the variance over "
-            f"plain seeds), by {', '.join(listed)}{whole}."
+            f"Accuracy's fall at {split.condition.label} varies, in points{shares}, by {'; '.join(listed)}. "
+            f"A class's fall varies by {'; '.join(of_classes)}."
         )
 
 
@@ -57,10 +50,11 @@ def table(splits: Sequence[VarianceSplit], class_names: Sequence[str], alpha: fl
         every = {**split.streams, **({"*": split.together} if split.together else {})}
         for stream, variance in every.items():
             share = split.share(stream, alpha=alpha) if stream != "*" else (1.0, np.nan, np.nan)
+            shares = [*[(np.nan, np.nan, np.nan)] * len(class_names), share]  # of accuracy alone
             values = [*variance.classes.tolist(), variance.accuracy]
-            for name, value in zip([*class_names, "*"], values, strict=True):
+            for name, value, of_all in zip([*class_names, "*"], values, shares, strict=True):
                 row: dict[str, object] = {"condition": split.condition.name, "seed": split.seed, "stream": stream}
                 row |= {"class": name, "values": variance.number, "variance": value}
-                row |= dict(zip(("share", "share_low", "share_high"), share, strict=True))
+                row |= dict(zip(("share", "share_low", "share_high"), of_all, strict=True))
                 rows.append(row)
     return pd.DataFrame(rows)
