@@ -384,7 +384,8 @@ def test_a_report_shows_what_an_inspection_saw_and_what_to_do(place):
     assert table.file.tolist() == [inspection.test_files[image] for image in table.image]
     assert "were not counted" not in text, "an inspection is no run"
     # The images themselves are not there, yet how far classes lie apart is known.
-    assert "with the images alone" in text
+    assert "Look-alikes: the model against the images alone" in text
+    assert parquet_of(place[1], "pairs").images.notna().all()
 
     path.write_bytes(path.read_bytes()[:-20])
     assert HEADING not in report_on(*place)
