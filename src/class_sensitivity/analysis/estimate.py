@@ -13,6 +13,9 @@ Floats = NDArray[np.float64]
 #: Stands for infinitely many degrees of freedom, where seeds play no part.
 _INFINITE = 1e9
 
+#: A share below this one is 0 but for a rounding error: one of n images is far more.
+_NO_SHARE = 1e-15
+
 #: p-values of a share are not told from 0 below this one.
 _SMALLEST_P = 1e-100
 
@@ -208,6 +211,7 @@ class Estimate:
     def _as_share(self) -> tuple[Floats, Floats, Floats, Floats]:
         """The value in [0, 1], its variance, degrees of freedom and number of images."""
         share = np.clip(self.value / self.unit, 0, 1)
+        share = np.where(share < _NO_SHARE, 0.0, share)
         return share, self.variance / self.unit**2, self.freedom, np.asarray(self.share_of)
 
 

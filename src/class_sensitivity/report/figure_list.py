@@ -168,6 +168,8 @@ def _exchange_of(rates: list[ExchangeRates], results: Results) -> Iterator[Figur
         f"accurate: as many clean examples do as well as all with wrong labels.{steps}",
         lambda: exchange.plot_exchange(results, rates),
     )
+    if np.isnan(rates[-1].classes.size.value).all():
+        return
     yield FigureSpec(
         f"exchange_classes{kind}",
         f"Quality against quantity, by class: {noise.series_label}",
