@@ -36,7 +36,7 @@ class CalibrationOfStudy:
             apart = ", ".join(f"{names[c]} {classes[c].text(signed=True)}" for c in self._most(classes.value, moved))
             yield (
                 f"At {last.condition.label} mean confidence minus accuracy is {now[-1].text(signed=True)} points, "
-                f"{change[-1].text(signed=True)} more than at the baseline"
+                f"{change[-1].text(signed=True)} from the baseline"
                 + (f"; by class it changes most for {apart}." if apart else "; no class changes certainly.")
             )
 
