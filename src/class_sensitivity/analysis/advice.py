@@ -26,9 +26,6 @@ MOST_MERGES = 3
 #: Fewer seeds than these say nothing of chance.
 _FEWEST_SEEDS = 2
 
-#: With one class alone, saying it is all that can be learnt.
-_FEWEST_CLASSES = 2
-
 LABELS, COLLECT, CHEAP, MERGE, BUY, PRICE = "labels", "collect", "cheap", "merge", "buy", "price"
 UNDECIDED = "undecided"
 
@@ -80,12 +77,15 @@ def advise(results: Results, train_counts: NDArray[np.int64] | None = None) -> l
 
 
 def has_learnt(results: Results) -> bool:
-    """Whether the baseline is certainly better than always saying the most frequent class; true without a baseline."""
-    if results.baseline is None:
+    """Whether the baseline is certainly better than always saying the most frequent class.
+
+    True without a baseline, and of one class alone, where saying it is all that can be learnt.
+    """
+    if results.baseline is None or results.study.num_classes == 1:
         return True
     accuracy, sizes = results.baseline.accuracy, results.study.class_sizes
     least = accuracy.value if np.isnan(accuracy.low) else accuracy.low
-    return bool(least > sizes.max() / sizes.sum()) or results.study.num_classes < _FEWEST_CLASSES
+    return bool(least > sizes.max() / sizes.sum())
 
 
 def _noise_curves(results: Results) -> list[Curve]:

@@ -270,7 +270,7 @@ class _Comparison:
             curve=self._curve,
             sizes=self._sizes,
             seeds=tuple(self._seeds),
-            wrong=study.mean_of("effective_noise", noise),
+            wrong=study.mean_of("effective_noise", noise, self._seeds),
             uninformative=kind.uninformative_share(noise.noise_frac, study.num_classes),
             size=where_zero(self._candidates, differences, differences - below, differences + above),
         )

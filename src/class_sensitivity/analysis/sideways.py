@@ -60,6 +60,7 @@ def sideways_shifts(study: Study, rates: Sequence[ExchangeRates], *, alpha: floa
         rates: Its exchange rates.
         alpha: 1 - coverage of the intervals of the exchange rates.
     """
+    known = {(each.noise, each.overall.curve): each.overall for each in rates}
     rows: dict[tuple[Condition, tuple[Condition, ...]], list[Exchange]] = defaultdict(list)
     for each in rates:
         if each.noise.is_reduced:
@@ -68,9 +69,10 @@ def sideways_shifts(study: Study, rates: Sequence[ExchangeRates], *, alpha: floa
     for (noise, curve), smaller in rows.items():
         if not study.common_seeds(*curve, noise):
             continue
-        # Alone it may stand on another curve.
-        at = [accuracy_exchange(study, noise, curve, alpha=alpha), *smaller]
-        at = [each for each in at if 0 < each.size.value < np.inf]
+        # With all examples it may stand on another curve.
+        first = known.get((noise, curve)) or accuracy_exchange(study, noise, curve, alpha=alpha)
+        # At the smallest size measured there is no room for a share.
+        at = [e for e in (first, *smaller) if 0 < e.size.value < np.inf and e.sizes[-1] < e.examples]
         seeds = study.common_seeds(*curve, *(each.noise for each in at))
         if len(at) >= _FEWEST_SIZES and seeds:
             yield _shift(study, noise, at, seeds)

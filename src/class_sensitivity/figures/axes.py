@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -41,6 +42,19 @@ def shorten(name: str, longest: int = 20) -> str:
 def label_classes(axis: Axis, class_names: Sequence[str], **options: Any) -> None:
     """Ticks 0, 1, ... with class names."""
     axis.set_ticks(range(len(class_names)), [shorten(name) for name in class_names], parse_math=False, **options)
+
+
+def finish_rows(axes: Axes, names: Sequence[str]) -> None:
+    """One row a name, the first on top, a grid to read values by, and the legend beside the rows."""
+    label_classes(axes.yaxis, names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.3)
+    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+
+
+def level_colors(levels: int) -> NDArray[np.float64]:
+    """A colour for each level of a stress, the darker the more."""
+    return np.asarray(matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, levels)))
 
 
 def add_legend(axes: Axes, **options: Any) -> None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
 from class_sensitivity.analysis.calibration import Calibration
-from class_sensitivity.figures.axes import add_legend, new_axes, shorten
+from class_sensitivity.figures.axes import finish_rows, level_colors, new_axes
 
 _BLUE = "#0072B2"
 
@@ -26,8 +25,7 @@ def plot_overconfidence(series: Sequence[Calibration], class_names: Sequence[str
     last = series[-1].overconfidence.value[:-1]
     order = [int(c) for c in np.argsort(-last, kind="stable") if not np.isnan(last[c])]
     rows = [*order, len(class_names)]
-    stressed = matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, sum(not c.condition.is_baseline for c in series)))
-    colors = iter(stressed)
+    colors = iter(level_colors(sum(not each.condition.is_baseline for each in series)))
     for each, shift in zip(series, np.linspace(-0.3, 0.3, len(series)), strict=True):
         color = _BLUE if each.condition.is_baseline else next(colors)
         found, places = each.overconfidence.scaled(100)[rows], np.arange(len(rows)) + shift
@@ -36,10 +34,6 @@ def plot_overconfidence(series: Sequence[Calibration], class_names: Sequence[str
         axes.plot(found.value, places, "o", color=color, markersize=5, label=each.condition.label)
     axes.axvline(0, color="0.6", linewidth=0.8)
     axes.axhline(len(order) - 0.5, color="0.8", linewidth=0.8)
-    names = [*(shorten(class_names[c]) for c in order), "all images"]
-    axes.yaxis.set_ticks(np.arange(len(rows)), names, parse_math=False)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("mean confidence minus recall, points")
-    axes.grid(axis="x", alpha=0.3)
-    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    finish_rows(axes, [*(class_names[c] for c in order), "all images"])
     return axes

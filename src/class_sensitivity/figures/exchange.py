@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from class_sensitivity.analysis.exchange import Exchange, ExchangeRates, monotone_curve
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sideways import Sideways
-from class_sensitivity.figures.axes import add_legend, new_axes, shorten
+from class_sensitivity.figures.axes import add_legend, finish_rows, level_colors, new_axes
 from class_sensitivity.runs.condition import Condition
 
 Floats = NDArray[np.float64]
@@ -32,7 +31,7 @@ def plot_exchange(results: Results, rates: Sequence[ExchangeRates], *, ax: Axes 
     axes = ax or new_axes(10, 5)
     first = rates[0].overall
     _draw_clean(axes, results, first)
-    for each, color in zip(rates, _colors(len(rates)), strict=True):
+    for each, color in zip(rates, level_colors(len(rates)), strict=True):
         accuracy, size = 100 * float(results.of(each.noise).accuracy.value), each.overall.size
         axes.hlines(accuracy, size.value, size.most, color=color, linewidth=1, linestyle=":")
         low, middle, high = (float(np.clip(end, size.least, size.most)) for end in (size.low, size.value, size.high))
@@ -57,7 +56,7 @@ def plot_sideways(results: Results, shifts: Sequence[Sideways], *, ax: Axes | No
     axes = ax or new_axes(10, 5)
     first = shifts[0].at[0]
     at, curve = _draw_clean(axes, results, first)
-    for each, color in zip(shifts, _colors(len(shifts)), strict=True):
+    for each, color in zip(shifts, level_colors(len(shifts)), strict=True):
         values, ends = _accuracies(results, [row.noise for row in each.at])
         p = "" if each.test is None else f", p = {each.test.p:.2g}"
         label = f"{each.noise.label}: {100 * each.share:.0f} % of the examples{p}"
@@ -84,11 +83,6 @@ def _accuracies(results: Results, conditions: Sequence[Condition]) -> tuple[Floa
     found = [results.of(condition).accuracy.scaled(100) for condition in conditions]
     values = np.array([float(each.value) for each in found])
     return values, [[float(e.value - e.low) for e in found], [float(e.high - e.value) for e in found]]
-
-
-def _colors(levels: int) -> Floats:
-    """One of each noise level, the darker the more noise."""
-    return np.asarray(matplotlib.colormaps["YlOrRd"](np.linspace(0.4, 0.95, levels)))
 
 
 def _finish(axes: Axes, sizes: Floats) -> None:
@@ -118,7 +112,7 @@ def plot_exchange_by_class(
     axes = ax or new_axes(7.5, 0.5 * len(class_names) + 1.6)
     last = rates[-1].classes.size
     order = [int(c) for c in np.argsort(last.value, kind="stable") if not np.isnan(last.value[c])]
-    for each, color, shift in zip(rates, _colors(len(rates)), np.linspace(-0.27, 0.27, len(rates)), strict=True):
+    for each, color, shift in zip(rates, level_colors(len(rates)), np.linspace(-0.27, 0.27, len(rates)), strict=True):
         size = each.classes.size
         share = 100 / each.classes.examples
         places = np.arange(len(order)) + shift
@@ -133,10 +127,6 @@ def plot_exchange_by_class(
         ):
             axes.plot(ends[beyond], places[beyond], marker, color=color, markersize=5, markerfacecolor="white")
         axes.axvline(share * float(each.overall.size.value), color=color, linewidth=0.8, linestyle=":")
-    names = [shorten(class_names[c]) for c in order]
-    axes.yaxis.set_ticks(np.arange(len(order)), names, parse_math=False)
-    axes.set_ylim(len(order) - 0.5, -0.5)
     axes.set_xlabel("clean training examples that give the same recall, % of all; dotted: by accuracy")
-    axes.grid(axis="x", alpha=0.3)
-    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    finish_rows(axes, [class_names[c] for c in order])
     return axes

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis.variance_split import FallVariance, VarianceSplit
-from class_sensitivity.figures.axes import add_legend, new_axes, shorten
+from class_sensitivity.figures.axes import finish_rows, new_axes
 
 #: What the streams of chance are, for people.
 STREAMS_IN_WORDS = {
@@ -42,12 +42,9 @@ def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax:
     ):
         label = STREAMS_IN_WORDS[stream]
         axes.plot(_deviations(variance, order), places + shift, "o", color=color, markersize=5, label=label)
-    axes.yaxis.set_ticks(places, [*(shorten(class_names[c]) for c in order), "accuracy"], parse_math=False)
-    axes.set_ylim(len(places) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"standard deviation of the fall at {split.condition.label}, points")
-    axes.grid(axis="x", alpha=0.3)
-    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    finish_rows(axes, [*(class_names[c] for c in order), "accuracy"])
     return axes
 
 

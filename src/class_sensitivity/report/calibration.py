@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from class_sensitivity.analysis.calibration import Calibration, calibrations
 from class_sensitivity.analysis.results import Results
@@ -12,7 +13,8 @@ from class_sensitivity.analysis.statistics import benjamini_hochberg
 from class_sensitivity.errors import UserError
 from class_sensitivity.figures.calibration import plot_overconfidence
 from class_sensitivity.report.figure_list import FigureSpec
-from class_sensitivity.runs.condition import path_part
+from class_sensitivity.report.tables import value_columns
+from class_sensitivity.runs.condition import Condition, path_part
 from class_sensitivity.runs.directory import read_record
 
 
@@ -25,7 +27,7 @@ class CalibrationOfStudy:
 
     def sentences(self) -> Iterator[str]:
         """What the strongest level of every stress does to confidence."""
-        names = np.array(self.results.study.class_names)
+        names = self.results.study.class_names
         for curve in self.results.curves.values():
             last = next(each for each in self.found if each.condition == curve.conditions[-1])
             if last.change is None or len(last.change.per_seed) < 2:
@@ -65,8 +67,7 @@ class CalibrationOfStudy:
                 row: dict[str, object] = {"condition": each.condition.name, "class": name, "seeds": len(each.seeds)}
                 for what in ("overconfidence", "change", "wrong_confidence", "error"):
                     estimate = getattr(each, what)
-                    for end, column in (("value", what), ("low", f"{what}_low"), ("high", f"{what}_high")):
-                        row[column] = np.nan if estimate is None else float(getattr(estimate[index], end))
+                    row |= value_columns(what, None if estimate is None else estimate[index])
                 rows.append(row)
         return pd.DataFrame(rows)
 
@@ -74,18 +75,11 @@ class CalibrationOfStudy:
 def calibration_of(results: Results) -> CalibrationOfStudy | None:
     """The calibration of a study; None where a record is gone, or was never a file."""
     study, name = results.study, "test_probabilities"
+
+    def probabilities(condition: Condition, seed: int) -> NDArray[np.floating]:
+        return read_record(study.directories[condition, seed], arrays=(name,)).arrays[name]
+
     try:
-        return CalibrationOfStudy(
-            results,
-            tuple(
-                calibrations(
-                    study,
-                    lambda condition, seed: read_record(study.directories[condition, seed], arrays=(name,)).arrays[
-                        name
-                    ],
-                    alpha=results.alpha,
-                )
-            ),
-        )
+        return CalibrationOfStudy(results, tuple(calibrations(study, probabilities, alpha=results.alpha)))
     except (UserError, KeyError):
         return None

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis.claims.judging import Verdict
+from class_sensitivity.analysis.estimate import Estimate
+from class_sensitivity.analysis.exchange import Bounds
 from class_sensitivity.analysis.results import Curve, Direction, RelativeMatrix, Results
 from class_sensitivity.analysis.seeds import seeds_to_tell
 from class_sensitivity.analysis.statistics import sign_flip_p
@@ -27,6 +29,12 @@ def _stress(condition: Condition) -> Row:
         "noise_frac": condition.noise_frac,
         "reduction_frac": condition.reduction_frac,
     }
+
+
+def value_columns(name: str, found: Estimate | Bounds | None) -> Row:
+    """A single value and the ends of its interval as columns; NaN for what is not there."""
+    ends = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
+    return {column: np.nan if found is None else float(getattr(found, end)) for column, end in ends.items()}
 
 
 def counts_table(results: Results) -> pd.DataFrame:
@@ -218,8 +226,9 @@ def costs_table(results: Results) -> pd.DataFrame:
                 "seeds": len(cost.seeds),
             }
             for what in ("less_data", "misled"):
-                e = getattr(cost, f"overall_{what}") if index is None else getattr(cost, what)[index]
-                row |= {what: float(e.value), f"{what}_low": float(e.low), f"{what}_high": float(e.high)}
+                row |= value_columns(
+                    what, getattr(cost, f"overall_{what}") if index is None else getattr(cost, what)[index]
+                )
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -233,15 +242,9 @@ def exchange_table(results: Results) -> pd.DataFrame:
             row = _stress(found.noise)
             row |= {"curve": found.curve[-1].series, "class": name, "seeds": len(found.seeds)}
             row |= {"train_size": found.examples, "least": found.size.least, "wrong": found.wrong}
-            for what, bounds in (
-                ("n_eff", found.size),
-                ("lost_per_wrong_label", found.lost_per_wrong_label),
-                ("gamma", found.gamma),
-                ("check_worth", found.check_worth),
-                ("mended_worth", found.mended_worth),
-            ):
-                for end, column in (("value", what), ("low", f"{what}_low"), ("high", f"{what}_high")):
-                    row[column] = np.nan if bounds is None else float(getattr(bounds, end))
+            row |= value_columns("n_eff", found.size)
+            for what in ("lost_per_wrong_label", "gamma", "check_worth", "mended_worth"):
+                row |= value_columns(what, getattr(found, what))
             rows.append(row)
     return pd.DataFrame(rows)
 
