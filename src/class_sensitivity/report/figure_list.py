@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -331,7 +332,7 @@ def _twins(results: Results, limit: float) -> Iterator[FigureSpec]:
             lambda: matrices.plot_relatives(
                 [twins.relative.cells.value for twins in results.twins],
                 [twins.relative.marked for twins in results.twins],
-                [twins.human.label for twins in results.twins],
+                [fill(twins.human.label, 32) for twins in results.twins],
                 results.study.class_names,
                 limit=limit,
                 judged=[twins.relative.judged for twins in results.twins],
