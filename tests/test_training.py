@@ -17,7 +17,7 @@ from support.training import ALL_CHANCE, trained
 from class_sensitivity.errors import ConfigError, RunError
 from class_sensitivity.runs.directory import is_complete, read_failure, read_record
 from class_sensitivity.seeding import STREAMS
-from class_sensitivity.training import recording
+from class_sensitivity.training import recording, setup
 from class_sensitivity.training.progress import RunProgress
 from class_sensitivity.training.run import train_job
 
@@ -303,3 +303,22 @@ def test_a_data_set_a_model_or_a_class_that_does_not_exist_is_named_before_there
 def test_a_gpu_that_is_not_there_is_said_so(make_run):
     with pytest.raises(ConfigError, match=r"training\.accelerator=gpu.*cpu"):
         train_job(make_run("training.accelerator=gpu"))
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "used"),
+    [
+        (("model=torchvision", "model.name=mobilenet_v3_small"), "auto", "32-true"),
+        (("model=torchvision", "model.name=mobilenet_v3_small"), "bf16-mixed", "bf16-mixed"),
+        (("model=cnn6",), "auto", "bf16-mixed"),
+    ],
+    ids=["grouped convolutions", "asked for", "no grouped convolution"],
+)
+def test_auto_is_32_bits_where_bf16_gradients_read_memory_that_nothing_was_written_to(
+    make_run, monkeypatch, model, asked, used
+):
+    usual = setup.choose_execution
+    monkeypatch.setattr(
+        setup, "choose_execution", lambda accelerator, precision, threads: usual(accelerator, "bf16-mixed", threads)
+    )
+    assert setup.set_up(make_run(*model, f"training.precision={asked}")).execution.precision == used

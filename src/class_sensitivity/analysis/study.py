@@ -19,7 +19,7 @@ from class_sensitivity.runs.directory import find_run_directories, read_record
 from class_sensitivity.runs.record import RunRecord
 
 #: What is kept of every run beside its predictions.
-_SCALARS = ("effective_noise", "train_size", "steps", "duration_s")
+_SCALARS = ("effective_noise", "train_size", "steps", "duration_s", "best_accuracy", "learnt")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,10 +35,14 @@ class Study:
         labels: (n,) true class of each test image.
         arrays: xarray data set with
             `counts` (condition, seed, true, predicted) int64, 0 where a run is missing;
-            `present` (condition, seed) bool; and per run `effective_noise`, `train_size`, `steps`, `duration_s`.
+            `present` (condition, seed) bool; and per run `effective_noise`, `train_size`, `steps`, `duration_s`,
+            `best_accuracy` (test accuracy of the best epoch) and `learnt` (share of the wrong labels that the network
+            predicts after training; NaN where there are none or the record does not say).
         preds: (condition, seed, image) int16 predicted classes, -1 where a run is missing.
         directories: (condition, seed) -> run directory.
         notes: What a reader should know about how the runs differ, as sentences.
+        epochs: Passes over the training set; None where it is not known.
+        family: Equal for studies that differ in `epochs` alone; empty where it is not known.
 
     Examples:
         >>> noisy = Condition(noise_kind="shuffle", noise_frac=0.2)
@@ -60,6 +64,8 @@ class Study:
     preds: NDArray[np.int16]
     directories: Mapping[tuple[Condition, int], Path]
     notes: tuple[str, ...]
+    epochs: int | None = None
+    family: str = ""
 
     @classmethod
     def of_preds(
@@ -74,6 +80,8 @@ class Study:
         scalars: Mapping[tuple[Condition, int], Mapping[str, float]] | None = None,
         directories: Mapping[tuple[Condition, int], Path] | None = None,
         notes: Iterable[str] = (),
+        epochs: int | None = None,
+        family: str = "",
     ) -> "Study":
         """Arranges predictions, wherever they come from.
 
@@ -84,10 +92,11 @@ class Study:
             recipe: As the attribute.
             data: As the attribute.
             model: As the attribute.
-            scalars: What is known of each run beside its predictions: `effective_noise`, `train_size`,
-                `steps`, `duration_s`.
+            scalars: What is known of each run beside its predictions, by the names of `arrays`.
             directories: As the attribute.
             notes: As the attribute.
+            epochs: As the attribute.
+            family: As the attribute.
 
         Raises:
             ValueError: A run has other than n predictions, or a class is out of range.
@@ -136,6 +145,8 @@ class Study:
             preds=arranged,
             directories=dict(directories or {}),
             notes=tuple(notes),
+            epochs=epochs,
+            family=family,
         )
 
     @property
@@ -232,6 +243,12 @@ class Study:
         present = self.arrays.present.values[[self._index(condition) for condition in conditions]].all(axis=0)
         return [seed for seed, there in zip(self.seeds, present, strict=True) if there]
 
+    def with_seeds(self, seeds: Sequence[int]) -> "Study":
+        """The same study with some of its seeds alone."""
+        places = self._places(seeds)
+        kept = {key: path for key, path in self.directories.items() if key[1] in seeds}
+        return replace(self, arrays=self.arrays.isel(seed=places), preds=self.preds[:, places], directories=kept)
+
     def _places(self, seeds: Sequence[int]) -> list[int]:
         known = self.seeds
         return [known.index(seed) for seed in seeds]
@@ -268,10 +285,10 @@ class Study:
         return self.preds[self._index(condition), self._places(seeds)]
 
     def mean_of(self, scalar: str, condition: Condition, seeds: Sequence[int] | None = None) -> float:
-        """Mean over runs of `effective_noise`, `train_size`, `steps` or `duration_s`.
+        """Mean over runs of what is kept of each run as one number.
 
         Args:
-            scalar: Which of the three.
+            scalar: Which, by its name in `arrays`.
             condition: At which condition.
             seeds: Over which seeds; None means all that are complete.
         """
@@ -490,12 +507,21 @@ def _arrange(recipe: str, members: Sequence[tuple[int, Path, RunRecord]], left_o
                 "train_size": record.train_size,
                 "steps": record.steps,
                 "duration_s": record.durations.total_s,
+                "best_accuracy": _best_accuracy(record),
+                "learnt": record.learnt.share if record.learnt is not None else np.nan,
             }
             for key, (_, record) in usable.items()
         },
         directories={key: path for key, (path, _) in usable.items()},
         notes=_notes(records),
+        epochs=first.identity.training.epochs,
+        family=first.identity.family,
     )
+
+
+def _best_accuracy(record: RunRecord) -> float:
+    best = record.metrics.best.get("test/acc")
+    return np.nan if best is None else best
 
 
 def _notes(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.augment import draw_variants, pad
@@ -129,6 +130,27 @@ class StressedDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> EpochLoader:
         return self._evaluation("test", self.pixels.test_images, self.pixels.test_labels)
+
+    def predict_dataloader(self) -> EpochLoader:
+        """The training examples whose label is wrong, not augmented: what has the network learnt of them?"""
+        return self.mislabelled_loader(len(self.mislabelled))
+
+    @property
+    def mislabelled(self) -> NDArray[np.int64]:
+        """(w,) positions in the data set of the training examples whose label is wrong, sorted."""
+        clean = self.arrays.train_labels[self.train_set.indices]
+        return np.asarray(self.train_set.indices[self.train_set.labels != clean])
+
+    def mislabelled_loader(self, size: int) -> EpochLoader:
+        """The examples of `mislabelled` with their clean labels, repeated from the first until there are `size`.
+
+        Repeated, so that runs with other numbers of wrong labels can be evaluated side by side; a run without wrong
+        labels repeats any image.
+        """
+        positions = np.resize(self.mislabelled, size)
+        images = torch.from_numpy(self.arrays.train_images)[torch.from_numpy(positions)].to(self.device)
+        labels = torch.from_numpy(self.arrays.train_labels[positions]).to(self.device)
+        return self._evaluation("mislabelled", images, labels)
 
     def _evaluation(self, split: str, images: torch.Tensor, labels: torch.Tensor) -> EpochLoader:
         order = torch.arange(len(images), device=self.device)

@@ -40,7 +40,7 @@ class EpochLoader:
         labels: (n,) int64, of each example.
         order: Positions of examples in the order in which they are visited.
         examples: (n,) int64, which image is each example's; None: the first n in their order.
-        split: `train`, `val` or `test`.
+        split: `train`, `val`, `test` or `mislabelled`.
         steps: Batches to cut `order` into; their sizes differ by one at most, so that no batch is
             tiny and no example is left out.
         mean: (C,) subtracted from pixel values in [0, 255].

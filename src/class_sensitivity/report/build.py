@@ -35,13 +35,14 @@ from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.report import variance
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
-from class_sensitivity.report.console import print_models, print_section
+from class_sensitivity.report.console import print_comparison, print_section
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
 from class_sensitivity.report.findings import at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
-from class_sensitivity.report.page import ModelSection, SavedFigure, Section, render
-from class_sensitivity.report.separation import Separation, compared_models, separation_of
+from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
+from class_sensitivity.report.separation import ModelsCompared, Separation, compared_models, separation_of
 from class_sensitivity.report.tables import suspects_table, write_tables
+from class_sensitivity.report.training_length import LengthsOfRecipe, lengths_of, write_lengths
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.runs.record import RunRecord
@@ -75,7 +76,7 @@ def write_report(settings: AnalyzeSettings) -> Path:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
             fresh = Path(scratch) / out.name
             fresh.mkdir()
-            sections, of_models = _write_all(fresh, runs, settings, console)
+            sections, comparisons = _write_all(fresh, runs, settings, console)
             _move_into_place(fresh, out, Path(scratch))
     except OSError as error:
         raise ReportError(
@@ -84,8 +85,8 @@ def write_report(settings: AnalyzeSettings) -> Path:
         ) from None
     for section in sections:
         print_section(console, section)
-    for models in of_models:
-        print_models(console, models)
+    for comparison in comparisons:
+        print_comparison(console, comparison)
     if runs.left_out:
         console.print(f"Run directories left out: {len(runs.left_out)}; the report says why.", highlight=False)
     console.print(f"Report: {out / PAGE}", highlight=False, markup=False, soft_wrap=True)
@@ -130,7 +131,7 @@ def _move_into_place(fresh: Path, out: Path, scratch: Path) -> None:
 
 def _write_all(
     folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, console: Console
-) -> tuple[list[Section], list[ModelSection]]:
+) -> tuple[list[Section], list[ComparisonSection]]:
     with console.status("Statistics ..."):
         all_results = [
             analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed) for study in runs
@@ -139,16 +140,18 @@ def _write_all(
     with console.status("Look-alikes ..."):
         plans = [_plan(results, all_results, settings, runs, limit) for results in all_results]
         separations = {plan.results.study.recipe: plan.separation for plan in plans if plan.separation}
+        lengths = lengths_of([results.study for results in all_results], settings.alpha)
         models = compared_models(all_results, separations, settings)
+        compared: list[ModelsCompared | LengthsOfRecipe] = [*models, *lengths]
     sections = []
-    of_models: list[ModelSection] = []
+    comparisons: list[ComparisonSection] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     (folder / "figures").mkdir()
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Figures", total=sum(len(plan.specs) for plan in plans) + len(models))
-        for compared in models:
-            figures = [_save(spec, folder, Path("figures")) for spec in compared.specs()]
-            of_models.append(ModelSection(compared.data, list(compared.lines()), compared.models, figures))
+        task = progress.add_task("Figures", total=sum(len(plan.specs) for plan in plans) + len(compared))
+        for each in compared:
+            figures = [_save(spec, folder, Path("figures")) for spec in each.specs()]
+            comparisons.append(ComparisonSection(each.title, list(each.lines()), figures))
             progress.advance(task)
         for plan in plans:
             results = plan.results
@@ -190,10 +193,11 @@ def _write_all(
     others = {"suspects": suspects, "pairs": pairs, "calibration": calibration, "variance": splits}
     verdicts_of_all = [section.verdicts for section in sections]
     tables = write_tables(all_results, verdicts_of_all, others, folder / "tables")
-    page, summary = render(sections, of_models, runs.left_out, tables, settings)
+    tables += write_lengths(lengths, folder / "tables")
+    page, summary = render(sections, comparisons, runs.left_out, tables, settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
-    return sections, of_models
+    return sections, comparisons
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.report.findings import Line
-from class_sensitivity.report.page import ModelSection, Section
+from class_sensitivity.report.page import ComparisonSection, Section
 
 
 def print_section(console: Console, section: Section) -> None:
@@ -21,10 +21,9 @@ def print_section(console: Console, section: Section) -> None:
     print_lines(console, [*section.glance, *gaps])
 
 
-def print_models(console: Console, section: ModelSection) -> None:
-    """What several models on one data set have in common."""
-    title = f"\nThe model or the data? {section.data}, {', '.join(section.models)}"
-    console.print(title, style="bold", markup=False, highlight=False)
+def print_comparison(console: Console, section: ComparisonSection) -> None:
+    """What several studies have in common."""
+    console.print(f"\n{section.title}", style="bold", markup=False, highlight=False)
     print_lines(console, section.lines)
 
 

@@ -184,19 +184,17 @@ class Section:
 
 
 @dataclass(frozen=True)
-class ModelSection:
-    """What the page says of several models on one data set.
+class ComparisonSection:
+    """What the page says of several studies: of several models, or of several lengths of training.
 
     Attributes:
-        data: The data set.
+        title: The question, and of what.
         lines: What is known.
-        models: Their names.
         figures: In the order of the page.
     """
 
-    data: str
+    title: str
     lines: list[Line]
-    models: tuple[str, ...]
     figures: list[SavedFigure]
 
 
@@ -225,7 +223,7 @@ def _markdown(text: object) -> str:
 
 def render(
     sections: Sequence[Section],
-    of_models: Sequence[ModelSection],
+    comparisons: Sequence[ComparisonSection],
     left_out: Sequence[LeftOut],
     tables: Sequence[str],
     settings: AnalyzeSettings,
@@ -234,7 +232,7 @@ def render(
 
     Args:
         sections: One a study.
-        of_models: One a data set of several models.
+        comparisons: What several studies have in common.
         left_out: Run directories that were left out.
         tables: Names of the tables beside the page.
         settings: What was asked for.
@@ -244,7 +242,7 @@ def render(
     """
     values = {
         "sections": sections,
-        "of_models": of_models,
+        "comparisons": comparisons,
         "left_out": left_out,
         "tables": tables,
         "settings": settings,

@@ -187,6 +187,11 @@ class ModelsCompared:
     pairs: list[ConfusablePair]
     models: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """The question, and of what."""
+        return f"The model or the data? {self.data}, {', '.join(self.models)}"
+
     def lines(self) -> Iterator[Line]:
         """What is known, in a few lines."""
         for each in self.found:

@@ -314,6 +314,12 @@ TABLES = {
 }
 
 
+def write_table(table: pd.DataFrame, name: str, folder: Path) -> None:
+    """Writes a table as CSV and Parquet, at full precision: a table read back is the table written."""
+    table.to_csv(folder / f"{name}.csv", index=False)
+    table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
 def write_tables(
     all_results: Sequence[Results],
     all_verdicts: Sequence[Sequence[Verdict]],
@@ -343,10 +349,7 @@ def write_tables(
                 frame.insert(0, "recipe", results.study.recipe)
                 tagged.append(frame)
         if tagged:
-            table = pd.concat(tagged, ignore_index=True)
-            # Full precision both ways: a table read back is the table written.
-            table.to_csv(folder / f"{name}.csv", index=False)
-            table.to_parquet(folder / f"{name}.parquet", index=False)
+            write_table(pd.concat(tagged, ignore_index=True), name, folder)
             written.append(name)
     for results in all_results:
         path = folder / f"{results.study.recipe}.nc"

@@ -8,7 +8,7 @@ do not make two runs out of one.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,11 @@ class RunIdentity:
     def streams(self) -> dict[str, int]:
         """The seed of every stream."""
         return {name: self.fixed_streams.get(name, self.seed) for name in STREAMS}
+
+    @property
+    def family(self) -> str:
+        """`recipe_name` without the number of epochs: equal for runs that differ in how long they trained, at most."""
+        return replace(self, training=replace(self.training, epochs=0)).recipe_name
 
     @property
     def recipe_name(self) -> str:

@@ -46,6 +46,39 @@ class NoiseRecord:
         )
 
 
+@dataclass(frozen=True)
+class LearntRecord:
+    """What the trained network says of the training examples whose label is wrong, counted by their clean class.
+
+    Attributes:
+        wrong: (K,) such examples.
+        as_given: (K,) those predicted as labelled: the wrong label was learnt.
+        as_clean: (K,) those predicted right, against their label.
+    """
+
+    wrong: list[Count]
+    as_given: list[Count]
+    as_clean: list[Count]
+
+    @classmethod
+    def of(
+        cls, clean: NDArray[np.integer], given: NDArray[np.integer], preds: NDArray[np.integer], num_classes: int
+    ) -> "LearntRecord":
+        """Counts (w,) predictions of examples of which `clean` and `given` differ everywhere.
+
+        Examples:
+            >>> LearntRecord.of(np.array([0, 0, 1]), np.array([1, 1, 0]), np.array([1, 0, 1]), num_classes=2)
+            LearntRecord(wrong=[2, 1], as_given=[1, 0], as_clean=[1, 1])
+        """
+        parts = (clean, clean[preds == given], clean[preds == clean])
+        return cls(*(np.bincount(part, minlength=num_classes).tolist() for part in parts))
+
+    @property
+    def share(self) -> float:
+        """Of the wrong labels, those that were learnt; NaN where there are none."""
+        return sum(self.as_given) / sum(self.wrong) if sum(self.wrong) else math.nan
+
+
 #: Metrics of one epoch by log key; None stands for a value that is not finite.
 Metrics = dict[str, float | None]
 
@@ -124,6 +157,7 @@ class RunRecord:
         metrics: What was measured.
         durations: How long it took.
         environment: What it was made with.
+        learnt: What became of the wrong labels; None where there are none, and in records that are older than this.
         schema: One of `READ_SCHEMAS`.
         arrays: What is too large for JSON: test_probabilities (n_test, K) float16, test_preds and
             test_labels (n_test,), train_indices, train_labels and train_touched (train_size,).
@@ -139,6 +173,7 @@ class RunRecord:
     metrics: MetricsRecord
     durations: Durations
     environment: EnvironmentRecord
+    learnt: LearntRecord | None = None
     schema: int = SCHEMA
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 

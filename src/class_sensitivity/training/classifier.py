@@ -48,6 +48,11 @@ class Trainable(pl.LightningModule):
     def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         self._evaluate("test", batch)
 
+    def predict_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """The predicted classes of a batch."""
+        images, _ = batch
+        return torch.argmax(self(images), dim=-1)
+
     def _evaluate(self, split: str, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
         raise NotImplementedError
 

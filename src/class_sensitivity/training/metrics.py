@@ -77,6 +77,8 @@ class RunMetrics(nn.Module):
         confusion: Split -> (K, K) counts of the latest evaluation, [true, predicted].
         latest: Loss and accuracy of the latest evaluation, by log key.
         test_logits: (n_test, K) float32 of the latest test, on the CPU.
+        mislabelled_preds: (w,) predicted classes of the training examples with a wrong label, after the last epoch, on
+            the CPU; None before, and where there are none.
     """
 
     def __init__(self, class_names: tuple[str, ...], lr: float) -> None:
@@ -95,6 +97,7 @@ class RunMetrics(nn.Module):
         self.confusion: dict[str, torch.Tensor] = {}
         self.latest: dict[str, float] = {}
         self.test_logits: torch.Tensor | None = None
+        self.mislabelled_preds: torch.Tensor | None = None
 
     # Training
 

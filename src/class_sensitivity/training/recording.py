@@ -16,7 +16,7 @@ from class_sensitivity.confusion import accuracy, recall
 from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.figures.matrices import plot_confusion
 from class_sensitivity.runs.directory import CHECKPOINT, write_record
-from class_sensitivity.runs.record import Durations, MetricsRecord, NoiseRecord, RunRecord
+from class_sensitivity.runs.record import Durations, LearntRecord, MetricsRecord, NoiseRecord, RunRecord
 from class_sensitivity.training.environment import describe_environment
 from class_sensitivity.training.metrics import RunMetrics
 from class_sensitivity.training.setup import TrainingSetup
@@ -130,6 +130,7 @@ def _record(setup: TrainingSetup, metrics: RunMetrics, steps: int, durations: Du
         metrics=_metrics_record(metrics, best_by="val/acc" if len(train_set.held_out) else "test/acc"),
         durations=durations,
         environment=describe_environment(setup.execution, stacked=members),
+        learnt=_learnt(setup, metrics),
         arrays={
             "test_probabilities": metrics.test_logits.softmax(dim=1).numpy().astype(np.float16),
             # float16 makes ties, so the predicted class is stored beside the probabilities.
@@ -140,6 +141,16 @@ def _record(setup: TrainingSetup, metrics: RunMetrics, steps: int, durations: Du
             "train_touched": train_set.touched,
         },
     )
+
+
+def _learnt(setup: TrainingSetup, metrics: RunMetrics) -> LearntRecord | None:
+    if metrics.mislabelled_preds is None:
+        return None
+    arrays, train_set = setup.data.arrays, setup.data.train_set
+    clean = arrays.train_labels[train_set.indices]
+    wrong = clean != train_set.labels
+    preds = metrics.mislabelled_preds.numpy()
+    return LearntRecord.of(clean[wrong], train_set.labels[wrong], preds, arrays.num_classes)
 
 
 def _metrics_record(metrics: RunMetrics, best_by: str) -> MetricsRecord:

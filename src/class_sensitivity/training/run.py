@@ -30,6 +30,7 @@ from class_sensitivity.training.trainer import (
     epochs_done,
     errors_reach_caller,
     make_trainer,
+    predicted_classes,
     silence_lightning,
 )
 
@@ -134,5 +135,7 @@ def train_run(run: Run, callbacks: Sequence[pl.Callback] = ()) -> RunRecord:
             trainer.fit(classifier, datamodule=setup.data, ckpt_path=ckpt_path, weights_only=True)
             watch.lap("fit")
             trainer.test(classifier, datamodule=setup.data, verbose=False)
+            if len(setup.data.mislabelled):
+                classifier.metrics.mislabelled_preds = predicted_classes(trainer, classifier, setup.data).cpu()
         watch.lap("test")
         return complete_run(setup, classifier.metrics, trainer.global_step, watch, logger)

@@ -14,7 +14,7 @@ from class_sensitivity.runs.run import Run
 from class_sensitivity.seeding import torch_seed
 from class_sensitivity.settings import ModelSettings, TrainSettings
 from class_sensitivity.stress import stressed_train_set
-from class_sensitivity.training.device import Execution, choose_execution
+from class_sensitivity.training.device import Execution, choose_execution, execution_of
 from class_sensitivity.training.weights import load_weights
 
 
@@ -51,7 +51,10 @@ def set_up(run: Run) -> TrainingSetup:
     execution = choose_execution(training.accelerator, training.precision, training.threads)
     arrays = load_arrays(settings.data)
     data = _stressed_data(settings, arrays, seeds, execution.device)
-    return TrainingSetup(run, execution, data, initial_network(settings.model, arrays, seeds))
+    network = initial_network(settings.model, arrays, seeds)
+    if training.precision == "auto":
+        execution = execution_of(network, execution)
+    return TrainingSetup(run, execution, data, network)
 
 
 def initial_network(settings: ModelSettings, arrays: ImageArrays, seeds: Mapping[str, int]) -> nn.Module:

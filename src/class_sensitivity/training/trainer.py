@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -64,6 +64,13 @@ def make_trainer(
         enable_model_summary=False,
         log_every_n_steps=10**9,  # epochs are logged, not steps
     )
+
+
+def predicted_classes(
+    trainer: pl.Trainer, classifier: pl.LightningModule, data: pl.LightningDataModule
+) -> torch.Tensor:
+    """(..., n) classes that a classifier, or a stack of them, predicts for the data's `predict_dataloader`."""
+    return torch.cat(cast(list[torch.Tensor], trainer.predict(classifier, datamodule=data)), dim=-1)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytorch_lightning as pl
 from filelock import SoftFileLease
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -17,7 +18,12 @@ from class_sensitivity.training.recording import Stopwatch, complete_run, run_lo
 from class_sensitivity.training.setup import TrainingSetup
 from class_sensitivity.training.stacked.classifier import MemberCheckpoints, StackedClassifier
 from class_sensitivity.training.stacked.loader import StackedDataModule
-from class_sensitivity.training.trainer import disk_errors_as_run_error, errors_reach_caller, make_trainer
+from class_sensitivity.training.trainer import (
+    disk_errors_as_run_error,
+    errors_reach_caller,
+    make_trainer,
+    predicted_classes,
+)
 
 
 @dataclass
@@ -99,10 +105,22 @@ def fit_members(members: Sequence[Member], *, resumes: bool) -> None:
                 watch.lap("fit")
                 if classifier.present:
                     trainer.test(classifier, datamodule=data, verbose=False)
+                    _ask_of_wrong_labels(trainer, classifier, data)
             watch.lap("test")
         for number in classifier.present:
             metrics, logger = classifier.metrics_of(number), loggers[number]
             _complete(members[number], metrics, trainer.global_step, watch, logger, len(members))
+
+
+def _ask_of_wrong_labels(trainer: pl.Trainer, classifier: StackedClassifier, data: StackedDataModule) -> None:
+    """What every member predicts for its own training examples with a wrong label, if any has such."""
+    numbers = [len(member.mislabelled) for member in data.members]
+    if not any(numbers):
+        return
+    preds = predicted_classes(trainer, classifier, data).cpu()
+    for member in classifier.present:
+        if numbers[member]:
+            classifier.metrics_of(member).mislabelled_preds = preds[member, : numbers[member]]
 
 
 def _complete(

@@ -70,3 +70,8 @@ class StackedDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> EpochLoader:
         return self.members[0].test_dataloader()
+
+    def predict_dataloader(self) -> StackedLoader:
+        """Every member's own examples with a wrong label first, and then as many repeated as the longest list needs."""
+        size = max(len(member.mislabelled) for member in self.members)
+        return StackedLoader([member.mislabelled_loader(size) for member in self.members])
