@@ -144,7 +144,7 @@ def test_a_preempted_run_goes_on_from_its_last_epoch(command, reference):
     done = command.finish(process)
     assert (done.rc, done.stderr) == (0, "")
     said = [line.partition("accuracy")[0].strip() for line in done.stdout.splitlines()]
-    assert said == ["1 runs: 0 complete, running 1", "[1/1] baseline seed 1"], "it was not one owner's"
+    assert said == ["1 run: 0 complete, running 1", "[1/1] baseline seed 1"], "it was not one owner's"
     log = "".join(path.read_text() for path in (command.runs / ".submitit").rglob("*_log.*"))
     assert len(re.findall("Requeued job", log)) == 1
     # A run that begins anew leaves one.

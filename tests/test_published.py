@@ -70,10 +70,10 @@ def test_a_file_that_is_missing_or_damaged_is_named(tmp_path, monkeypatch, name)
     path = tmp_path / FOLDERS[name] / first
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(DataError, match=rf"{first} is damaged \(its MD5 sum is not .*\); remove .*data\.dir\.$"):
+    with pytest.raises(DataError, match=rf"{first} is damaged \(its MD5 sum is not .*\); rename .*data\.dir\.$"):
         load_arrays(published(name, tmp_path))
     path.unlink()
-    with pytest.raises(DataError, match=rf"{first} is missing; remove .*data\.dir\.$"):
+    with pytest.raises(DataError, match=rf"{first} is missing; rename .*data\.dir\.$"):
         load_arrays(published(name, tmp_path))
 
 

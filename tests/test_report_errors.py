@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 from support.commands import analyze
-from support.reports import PLAN, RESAMPLES, WORLD, files, leave_unpictured, settings, write_digits
+from support.reports import PLAN, RESAMPLES, WORLD, files, leave_unpictured, settings, words_of, write_digits
 from support.synthetic import write_run, write_study
 
 from class_sensitivity.errors import ConfigError, ReportError
 from class_sensitivity.report import build
 from class_sensitivity.report.build import write_report
+from class_sensitivity.report.figure_list import FigureSpec
+from class_sensitivity.report.page import SavedFigure
 from class_sensitivity.runs.condition import BASELINE
 
 
@@ -99,7 +101,7 @@ MISTAKES = {
     "resamples=10": ["resamples=10", "100 or more"],
     "price.record=1": ["price.record=1.0 without price.check: give both, or neither."],
     "cells=[[ant]]": ["cells=", "[true class, predicted class]"],
-    "seed=-1": ["seed=-1", "0 or more"],
+    "seed=-1": ["seed=-1", "0 to 9223372036854775807"],
     "aplha=0.1": ["aplha", "alpha"],
     "+aplha=0.1": ["aplha", "alpha"],
     "runs=absent": ["absent", "not a directory", "train.py", "runs="],
@@ -218,7 +220,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
     ("where", "error"),
     [
         *[(where, FULL) for where in ("analyse", "_save", "findings", "write_tables", "render")],
-        ("_save", RuntimeError("a defect")),
+        ("findings", RuntimeError("a defect")),
         ("render", KeyboardInterrupt()),
     ],
 )
@@ -235,6 +237,27 @@ def test_whatever_goes_wrong_half_way_the_old_report_stays(root, old, tmp_path, 
         assert "No space left" in str(raised.value)
     assert files(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["report"], "something temporary is left"
+
+
+def test_a_figure_that_cannot_be_drawn_is_left_out_and_the_others_stand(
+    root, tmp_path, monkeypatch, capsys, unpictured
+):
+    save = build._save
+
+    def fail(spec: FigureSpec, folder: Path, place: Path) -> SavedFigure:
+        if spec.name == "accuracy":
+            raise TypeError("a defect")
+        return save(spec, folder, place)
+
+    write_report(settings(root, tmp_path / "whole"))
+    capsys.readouterr()
+    monkeypatch.setattr(build, "_save", fail)
+    with pytest.raises(ReportError, match=r"^All but 1 figure could be drawn; .* is missing: TypeError: a defect\.$"):
+        write_report(settings(root, tmp_path / "report"))
+    assert "Traceback" in capsys.readouterr().err
+    lost = files(tmp_path / "whole").keys() - files(tmp_path / "report").keys()
+    assert {Path(path).stem for path in lost} == {"accuracy"}
+    assert "The figure Accuracy against stress is missing: TypeError: a defect." in words_of(tmp_path / "report")
 
 
 def test_the_old_report_stays_when_the_new_one_cannot_take_its_place(root, old, tmp_path, monkeypatch, unpictured):

@@ -96,11 +96,11 @@ PIXELS = np.linspace(0, 1, 4 * 8 * 8).reshape(4, 8, 8, 1)
 #: What does not fit -> what the sentence says.
 MISFITS = [
     # Images. A change that makes the array right is named where there is one.
-    ({"train_images": PIXELS.astype(np.float32)}, "got float32 from 0 to 1: use (train_images * 255).round()"),
-    ({"train_images": PIXELS * 255}, "got float64 from 0 to 255: use train_images.round()"),
+    ({"train_images": PIXELS.astype(np.float32) ** 2}, "got float32 from 0 to 1: use (train_images * 255).round()"),
+    ({"train_images": PIXELS * 254.5}, "got float64 from 0 to 254.5: use train_images.round()"),
     ({"test_images": PIXELS - 0.5}, "got float64 from -0.5 to 0.5: undo what was done"),
     ({"test_images": PIXELS * np.nan}, "test_images must be uint8 from 0 to 255, got float64 from nan to nan"),
-    ({"train_images": (PIXELS * 255).astype(np.int64)}, "got int64 from 0 to 255: use train_images.round()"),
+    ({"train_images": (PIXELS * 255).astype(np.int64) - 1}, "got int64 from -1 to 254: undo what was done"),
     ({"train_images": PIXELS > 0.5}, "use train_images.astype('uint8') * 255"),
     ({"train_images": np.zeros((4, 8, 8), np.uint8)}, "(4, 8, 8): use train_images[..., None]"),
     ({"train_images": np.zeros((4, 64), np.uint8)}, "(4, 64): use train_images.reshape(-1, H, W, C)"),
@@ -110,13 +110,13 @@ MISFITS = [
     ({"test_images": np.zeros((2, 0, 8, 1), np.uint8)}, "test_images holds images of 0 x 8 x 1"),
     ({"test_images": np.zeros((2, 9, 8, 1), np.uint8)}, "train_images are of 8 x 8 x 1 and test_images of 9 x 8 x 1"),
     # Labels.
-    ({"train_labels": LABELS.astype(np.int32)}, "int64, got int32: use train_labels.astype('int64')"),
-    ({"train_labels": LABELS.astype(float)}, "int64, got float64: use train_labels.astype('int64')"),
+    ({"train_labels": LABELS + 0.5}, "int64, got float64: use train_labels.astype('int64')"),
     ({"train_labels": np.eye(2, dtype=np.int64)[LABELS]}, "got (4, 2): use train_labels.argmax(axis=1)"),
     ({"train_labels": LABELS[:, None]}, "got (4, 1): use train_labels.ravel()"),
     ({"train_labels": LABELS[:3]}, "one number for each of 4 images, got (3,)"),
     ({"train_labels": np.array(["ant", "bee", "bee", "ant"])}, "numbers of classes, got <U3: use numpy.unique"),
     ({"train_labels": LABELS.tolist()}, "train_labels must be a NumPy array, got list"),
+    ({"train_labels": LABELS * 0}, "train_labels hold no example of class bee: add some, or leave the class out"),
     ({"train_labels": np.array([0, 1, 2, 0])}, "train_labels must hold numbers from 0 to 1"),
     ({"test_labels": np.array([0, -1])}, "the positions in class_names, and holds -1"),
     # Names.
@@ -162,6 +162,17 @@ def test_class_names_become_a_tuple_of_text(names):
     assert arrays.digest == ImageArrays(**FITTING).digest
 
 
+@pytest.mark.parametrize("pixels", [np.int64, np.uint16, np.float32, "fractions", np.float16])
+@pytest.mark.parametrize("labels", [np.int32, np.uint8, ">i8", float, bool])
+def test_numbers_of_another_type_are_converted_where_nothing_is_lost(pixels, labels):
+    values = np.round(PIXELS * 255)
+    given = (values / 255).astype(np.float16) if pixels == "fractions" else values.astype(pixels)
+    made = ImageArrays(**(FITTING | {"train_images": given, "train_labels": LABELS.astype(labels)}))
+    np.testing.assert_array_equal(made.train_images, values.astype(np.uint8), strict=True)
+    np.testing.assert_array_equal(made.train_labels, LABELS.astype(np.int64), strict=True)
+    assert made.digest == ImageArrays(**(FITTING | {"train_images": values.astype(np.uint8)})).digest
+
+
 def test_arrays_that_pytorch_cannot_take_are_copied_and_others_are_not():
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
     frozen = images.copy()
@@ -201,7 +212,7 @@ def test_cifar10_is_what_torchvision_reads(cifar10, cifar10_dir):
         {"test_labels": np.array([1, 0])},
         {"class_names": ("ant", "cow")},
         {"class_names": ("bee", "ant")},
-        {"class_names": ("ant", "bee", "cow")},
+        {"class_names": ("ant", "bee", "cow"), "train_labels": np.array([0, 1, 2, 0])},
         {"train_images": np.zeros((4, 4, 16, 1), np.uint8), "test_images": np.zeros((2, 4, 16, 1), np.uint8)},
     ],
     ids=lambda change: " ".join(change),
@@ -253,7 +264,7 @@ def test_a_data_set_is_a_file_in_the_folder_of_sources(mine, tmp_path):
     assert "mine" in known_sources()
     arrays = load_arrays(data("mine", write_images(tmp_path / "a")))
     assert arrays.class_names == ("even", "odd")
-    assert class_names(data("mine")) is None
+    assert class_names(data("mine", tmp_path / "a")) == ("even", "odd")
 
 
 def test_two_folders_under_one_name_are_two_data_sets_unless_their_content_is_the_same(mine, tmp_path):
@@ -276,7 +287,7 @@ def test_an_option_of_a_data_set_reaches_it_and_its_digest(mine, tmp_path):
     ("returned", "words"),
     [
         (
-            "ImageArrays(stored / 255, labels, stored, labels, ('even', 'odd'))",
+            "ImageArrays(stored / 256, labels, stored, labels, ('even', 'odd'))",
             "mine cannot be used: train_images must",
         ),
         ("{'train_images': stored}", "mine cannot be used: its source gives dict, no ImageArrays"),
@@ -331,4 +342,4 @@ def test_the_content_of_a_data_set_decides_which_run_it_is(command, tmp_path):
     assert ask(one, "data.shift=0,1", "status=true", sweep=True) == "2 runs: 1 complete, 1 missing"
     write_images(one, seed=2)
     assert ask(f"{one},{twin},{other}", "status=true", sweep=True) == "2 runs: 1 complete, 1 missing"
-    assert ask(one, "status=true") == "1 runs: 1 missing"
+    assert ask(one, "status=true") == "1 run: 1 missing"

@@ -19,7 +19,7 @@ from class_sensitivity.runs import lease
 from class_sensitivity.runs.run import Run
 from class_sensitivity.runs.status import RunStatus, State, read_status
 from class_sensitivity.settings import TrainSettings
-from class_sensitivity.sweep import print_status
+from class_sensitivity.sweep import counted_runs, print_status
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +168,6 @@ def test_the_table_names_every_state_counts_them_and_changes_nothing(settings, t
 def test_asking_for_the_status_runs_nothing_and_does_not_wait_for_torch(command, arguments, count):
     done = command(*arguments, "status=true", python=("-X", "importtime"))
     assert done.rc == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"{count} runs: {count} missing"
+    assert done.stdout.splitlines()[-1] == f"{counted_runs(count)}: {count} missing"
     assert not IMPORTS_TORCH.search(done.stderr)
     assert not done.runs.exists()

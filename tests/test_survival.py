@@ -140,7 +140,7 @@ def test_a_run_killed_while_it_writes_its_record(make_command, whole):
         littered += bool(complete) and any(command.runs.rglob("running.lock"))
         again = command("-m", *ONE)
         assert (again.rc, again.stderr) == (0, "")
-        assert f"1 runs: {len(complete)} complete" in again.stdout
+        assert f"1 run: {len(complete)} complete" in again.stdout
         assert_as_if_nothing_happened(command.runs, whole.runs, all_of_it=False)
     assert littered, "no kill fell between the result and the end of the lease"
 

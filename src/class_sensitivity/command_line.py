@@ -1,10 +1,15 @@
-"""What both commands share: a mistake ends in one sentence and a non-zero exit, not in a traceback."""
+"""What both commands share: the order of their words, what the surroundings may not decide, and how an error ends them.
 
+A mistake ends in one sentence and a non-zero exit, not in a traceback.
+"""
+
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -16,6 +21,10 @@ from class_sensitivity.settings import TrainSettings
 
 #: What the user asked for; read before this module sets the variable for Hydra.
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+# No window is ever opened, and a notebook's kernel exports a backend that may not be installed here. Set before
+# anything imports matplotlib, and inherited by the processes of a launcher.
+os.environ["MPLBACKEND"] = "agg"
 
 
 def complain(sentence: str) -> None:
@@ -30,6 +39,11 @@ def one_sentence_errors(settings: type = TrainSettings) -> Iterator[None]:
     Goes around the whole command. With HYDRA_FULL_ERROR=1 in the environment the traceback is shown
     instead. Defects keep their traceback in either case.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A class may be called é where the terminal knows ASCII alone: an escape is better than a lost report.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.argv[1:] = _options_first(sys.argv[1:])
     if FULL_ERRORS:
         yield
         return
@@ -59,6 +73,20 @@ def one_sentence_errors(settings: type = TrainSettings) -> Iterator[None]:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
+def _options_first(words: list[str]) -> list[str]:
+    """The words of a command with the settings last: argparse lets no option stand between them.
+
+    A word that is no option is refused in a sentence; whoever writes --seed 1 knows other programs.
+    """
+    known, others = get_args_parser().parse_known_args(words)
+    if unknown := [word for word in others if word.startswith("-")]:
+        name = unknown[0].lstrip("-").partition("=")[0]
+        complain(f"There is no option {unknown[0]}: a setting is written without dashes, as in {name}=VALUE.")
+        sys.exit(2)
+    settings = [*known.overrides, *others]
+    return [*(word for word in words if word not in settings), *settings]
+
+
 def refuse_experiment_without_sweep() -> None:
     """A file of conf/experiment/ brings a grid, which a single run would leave out without a word.
 
@@ -82,6 +110,10 @@ def one_sentence_run() -> Iterator[None]:
 
     In a sweep the error is left to the sweeper, which reports it and goes on with the other runs.
     """
+    hydra = HydraConfig.get()
+    if hydra.job.chdir:
+        # Every path of a setting, and every module of the user's, is found from where the command was given.
+        os.chdir(hydra.runtime.cwd)
     try:
         yield
     except UserError as error:

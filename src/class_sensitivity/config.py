@@ -1,7 +1,9 @@
 """The only module that knows Hydra's configuration: registers it, composes it, and turns it into settings."""
 
 import difflib
+import os
 import re
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
@@ -10,6 +12,8 @@ from typing import Any, TypeVar, get_origin
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
@@ -112,6 +116,8 @@ def _noise_schema() -> type:
 
 
 def _default_of(setting: Field[Any]) -> Any:
+    if get_origin(setting.type) is dict:
+        return None  # of a mapping that is there Hydra would take no new key without a +
     if setting.default_factory is not NO_DEFAULT:
         return field(default_factory=setting.default_factory)
     return setting.default
@@ -122,9 +128,15 @@ def _to_settings(config: DictConfig, settings: type[Settings]) -> Settings:
         raise ConfigError(_no_such_setting(unknown, settings))
     if missing := _first_missing(config):
         raise ConfigError(f"{missing} has no value; give one with {missing}=VALUE.")
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
+    values = _at_home(OmegaConf.to_container(config, resolve=True))
     return settings(**{s.name: _value(s, values[s.name]) for s in fields(settings)})  # type: ignore[arg-type]
+
+
+def _at_home(value: Any) -> Any:
+    """Values in which a ~ at the beginning of a path, of whichever setting, is the home directory."""
+    if isinstance(value, dict):
+        return {key: _at_home(each) for key, each in value.items()}
+    return os.path.expanduser(value) if isinstance(value, str) and re.match(r"~(/|$)", value) else value
 
 
 def _first_missing(config: DictConfig) -> str | None:
@@ -140,7 +152,8 @@ def _value(setting: Field[Any], value: Any) -> Any:
     if setting.type is Noise:
         noise = dict(value)
         frac, classes = noise.pop("frac"), noise.pop("classes")
-        return Noise(make_noise_kind(noise.pop("kind"), noise), frac, classes)
+        given = {name: each for name, each in noise.items() if each is not None}
+        return Noise(make_noise_kind(given.pop("kind"), given), frac, classes)
     if not is_dataclass(setting.type):
         return value
     if setting.type in _OPEN_SECTIONS:
@@ -201,12 +214,12 @@ def setting_names(settings: type = TrainSettings, prefix: str = "") -> list[str]
 
 def explain(error: Exception, settings: type = TrainSettings) -> str:
     """A mistake that Hydra or OmegaConf found, as one sentence that says what to do."""
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
     # Hydra wraps OmegaConf's error; the useful words may stand in either.
     text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
     if unknown := re.search(r"Could not override '([^']+)'", text):
         key = unknown[1].lstrip("+~")
-        if key in setting_names(settings):  # Hydra adds keys to a mapping only where it is told to
-            return f"{key} has no such key yet: put a + in front, as in +{key}={{NAME: VALUE}}."
         if any(key.startswith(f"{section.name}.") for section in fields(settings) if section.type in _OPEN_SECTIONS):
             return f"There is no setting {key} in the file of this {key.partition('.')[0]}: add one with +{key}=VALUE."
         return _no_such_setting(key, settings)
@@ -220,3 +233,25 @@ def explain(error: Exception, settings: type = TrainSettings) -> str:
         return f"{merge[1]} is not allowed: {merge[2].strip().rstrip('.')}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3]) or type(error).__name__
+
+
+def _unreadable(word: str) -> str:
+    """What to type instead of a word that Hydra cannot take apart."""
+    key, equals, value = word.partition("=")
+    if not equals:
+        return f"{word} is no setting with its value: write NAME=VALUE, as in seed=1."
+    if value.endswith(",") or ",," in value:
+        return f"{word} has a comma too many: values stand between commas, without spaces, as in seed=1,2."
+    if value.startswith(("[", "{")):
+        return (
+            f"{word} cannot be read: put quotes around each word of a list or mapping that holds more than letters and "
+            "digits, and none around the names in front of a colon, as in \"noise.classes=['é', cat]\"."
+        )
+    escaped = value.replace("'", r"\'")
+    quoted = f"{key}='{escaped}'"
+    try:
+        OverridesParser.create().parse_override(quoted)
+    except HydraException:
+        return f"{word} cannot be read: write NAME=VALUE, as in seed=1."
+    typed = shlex.quote(quoted) if set('"$`!\\') & set(quoted) else f'"{quoted}"'
+    return f"{word} cannot be read: put quotes around the value, and others around the whole for the shell: {typed}."

@@ -20,6 +20,15 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 OPTIMIZERS = ("sgd", "adamw")
 
 
+#: Seeds are kept as whole numbers of 64 bits.
+_LARGEST_SEED = 2**63 - 1
+
+
+def _require_seed(setting: str, seed: int | None, *, optional: bool = False) -> None:
+    expected = f"an integer from 0 to {_LARGEST_SEED}" + ", or null" * optional
+    require(seed is None or 0 <= seed <= _LARGEST_SEED, setting, seed, expected)
+
+
 def _within(setting: str, value: float, low: float, high: float, expected: str) -> None:
     require(math.isfinite(value) and low <= value <= high, setting, value, expected)
 
@@ -39,8 +48,7 @@ class StreamSettings:
     def check(self) -> None:
         """Raises a ConfigError for a seed that is out of bounds."""
         for name in STREAMS:
-            seed = getattr(self, name)
-            require(seed is None or seed >= 0, f"streams.{name}", seed, "an integer of 0 or more, or null")
+            _require_seed(f"streams.{name}", getattr(self, name), optional=True)
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,7 @@ class TrainSettings:
     def check(self) -> None:
         """Raises a ConfigError that names the first setting out of bounds, and what is allowed."""
         self.stress.check()
-        require(self.seed >= 0, "seed", self.seed, "an integer of 0 or more")
+        _require_seed("seed", self.seed)
         self.streams.check()
         self.training.check()
         self.data.check()
@@ -298,4 +306,4 @@ class AnalyzeSettings:
             ((name, value),) = given.items()
             other = "check" if name == "record" else "record"
             raise ConfigError(f"price.{name}={value} without price.{other}: give both, or neither.")
-        require(self.seed >= 0, "seed", self.seed, "an integer of 0 or more")
+        _require_seed("seed", self.seed)

@@ -45,6 +45,11 @@ class Job:
         return self.run.settings.rerun
 
 
+def counted_runs(number: int) -> str:
+    """Such as `1 run` or `2 runs`."""
+    return f"{number} run{'s' * (number != 1)}"
+
+
 def titles(runs: Sequence[Run]) -> list[str]:
     """What each run is, in a few words: with data set and model, where these are not the same for all."""
     identities = [run.identity for run in runs]
@@ -68,7 +73,9 @@ def print_status(runs: Sequence[Run], console: Console | None = None) -> None:
         table.add_row(state, Text(title), Text(status.detail))
     console.print(table)
     counts = Counter(status.state for status in statuses)
-    console.print(f"{len(runs)} runs: " + ", ".join(f"{counts[state]} {state}" for state in State if counts[state]))
+    console.print(
+        f"{counted_runs(len(runs))}: " + ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
+    )
 
 
 class SweepProgress:

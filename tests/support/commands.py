@@ -136,6 +136,8 @@ class ForkServer:
 class ForkedCommand:
     """`python train.py ...` in a process that the server forks, which can be killed at any file operation.
 
+    `analyze` is `python analyze.py ...`, likewise.
+
     Args:
         server: The server.
         runs: Where the runs go.
@@ -148,10 +150,14 @@ class ForkedCommand:
         self.log.touch()
         self.outputs: dict[int, Path] = {}
 
-    def start(self, *arguments: str, die_at: int = 0, **environment: str) -> int:
+    def start(
+        self, *arguments: str, script: str = "train.py", cwd: Path = ROOT, die_at: int = 0, **environment: str
+    ) -> int:
         """Starts it and does not wait; returns its process."""
         output = self.scratch / f"output-{len(self.outputs)}"
         pid = self.server.ask(
+            script=script,
+            cwd=str(cwd),
             arguments=[*arguments, *_runs_word(self.runs, arguments)],
             stdout=f"{output}.out",
             stderr=f"{output}.err",
@@ -168,11 +174,15 @@ class ForkedCommand:
         """Waits for it."""
         rc = self.server.ask(wait=pid)
         self.server.unfinished.discard(pid)
-        stdout, stderr = (Path(f"{self.outputs[pid]}.{end}").read_text() for end in ("out", "err"))
+        stdout, stderr = (Path(f"{self.outputs[pid]}.{end}").read_text("utf-8") for end in ("out", "err"))
         return Finished(rc, stdout, stderr, self.runs)
 
     def __call__(self, *arguments: str, **options: Any) -> Finished:
         return self.finish(self.start(*arguments, **options))
+
+    def analyze(self, *arguments: str, **options: Any) -> Finished:
+        """`python analyze.py ...`."""
+        return self.finish(self.start(*arguments, script="analyze.py", **options))
 
     def done(self) -> Counter[str]:
         """How often each run was completed, by its directory below that of the runs."""

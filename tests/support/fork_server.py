@@ -1,7 +1,7 @@
-"""Runs `train.py` in processes forked from one that has imported everything: a command takes a second.
+"""Runs `train.py` and `analyze.py` in processes forked from one that has imported everything: it takes a second.
 
-What runs is the real command line: `train.py` as `__main__`, with arguments, environment and output of its own.
-Started as `python fork_server.py`, it reads a JSON object a line and answers with one.
+What runs is the real command line: the script as `__main__`, with arguments, environment, directory and output of its
+own. Started as `python fork_server.py`, it reads a JSON object a line and answers with one.
 """
 
 import atexit
@@ -59,11 +59,13 @@ def become(request: dict[str, Any]) -> NoReturn:
         os.close(stream)
     os.environ.clear()
     os.environ.update(request["environment"])
-    sys.argv = ["train.py", *request["arguments"]]
+    os.chdir(request["cwd"])
+    script = str(ROOT / request["script"])
+    sys.argv = [script, *request["arguments"]]
     watch(request["folder"], request["die_at"], request["log"])
     code: str | int | None = 0
     try:
-        runpy.run_path("train.py", run_name="__main__")
+        runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
         code = end.code
     except BaseException:
@@ -83,6 +85,7 @@ def serve() -> None:
     import torch.utils.tensorboard  # noqa: F401
     from hydra.core.plugins import Plugins
 
+    import class_sensitivity.report.build
     import class_sensitivity.training.run  # noqa: F401
     from class_sensitivity.data.sources import load_arrays
     from class_sensitivity.settings import DataSettings

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from class_sensitivity.confusion import accuracy, confusion_counts, recall
+from class_sensitivity.data.sources import digits
 from class_sensitivity.runs import directory as run_directory
 from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.runs.identity import RunIdentity
@@ -288,6 +289,8 @@ def write_study(
     for short in ("model", "data"):
         if short in options:
             options[f"{short}__name"] = options.pop(short)
+    if options.get("data__name") == "digits":  # whose images a report shows
+        options["data_digest"] = digits.digest()
     for condition, matrix in plan.items():
         for seed in seeds:
             write_run(root, world, matrix, condition, seed, **options)

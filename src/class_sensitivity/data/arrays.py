@@ -3,9 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: How far a pixel from 0 to 1 may be from a multiple of 1/255: half precision is as exact as this.
+_ROUNDING = 5e-4
 
 
 class ArraysError(ValueError):
@@ -17,11 +21,12 @@ class ImageArrays:
     """Images and labels of a data set; shared between runs, so nothing writes into them.
 
     A class may have no test images; its recall is then unknown. Arrays that PyTorch could not take as they are, such as
-    read-only or reversed ones, are copied.
+    read-only or reversed ones, are copied. Pixels and labels of another type are converted where nothing is lost: whole
+    numbers of any type, and pixels that are multiples of 1/255 from 0 to 1.
 
     Attributes:
         train_images: (N, H, W, C) uint8.
-        train_labels: (N,) int64 in [0, K).
+        train_labels: (N,) int64 in [0, K), each class at least once.
         test_images: (n, H, W, C) uint8.
         test_labels: (n,) int64 in [0, K).
         class_names: The K names, 2 at least and all different; a list or an array of text becomes a tuple.
@@ -43,11 +48,18 @@ class ImageArrays:
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _check_images(self.train_images, "train_images")
-        _check_images(self.test_images, "test_images")
+        for name in ("train_images", "test_images"):
+            object.__setattr__(self, name, _without_loss(getattr(self, name), np.dtype(np.uint8)))
+            _check_images(getattr(self, name), name)
+        for name in ("train_labels", "test_labels"):
+            object.__setattr__(self, name, _without_loss(getattr(self, name), np.dtype(np.int64)))
         object.__setattr__(self, "class_names", _checked_names(self.class_names))
         _check_labels(self.train_labels, "train_labels", len(self.train_images), self.num_classes)
         _check_labels(self.test_labels, "test_labels", len(self.test_images), self.num_classes)
+        if absent := sorted(set(range(self.num_classes)) - set(self.train_labels.tolist())):
+            raise ArraysError(
+                f"train_labels hold no example of class {self.class_names[absent[0]]}: add some, or leave the class out"
+            )
         train, test = self.train_images.shape[1:], self.test_images.shape[1:]
         if train != test:
             raise ArraysError(
@@ -69,6 +81,25 @@ class ImageArrays:
             total.update(repr((array.dtype.str, array.shape)).encode())
             total.update(array.data)
         return total.hexdigest()[:16]
+
+
+def _without_loss(values: Any, wanted: np.dtype[Any]) -> Any:
+    """Numbers as another type if that changes none but the scale of pixels from 0 to 1; else as they are."""
+    if not isinstance(values, np.ndarray) or values.dtype == wanted or values.size == 0:
+        return values
+    if values.dtype.kind not in "iuf" and not (values.dtype == bool and wanted != np.uint8):
+        return values
+    low, high = values.min(), values.max()
+    if not np.iinfo(wanted).min <= low <= high <= np.iinfo(wanted).max:  # nor is it NaN
+        return values
+    whole = values.astype(wanted)
+    if np.array_equal(whole, values):
+        return whole
+    if wanted == np.uint8 and high <= 1:
+        whole = np.rint(values * 255).astype(wanted)
+        if np.allclose(whole / 255, values, rtol=0, atol=_ROUNDING):
+            return whole
+    return values
 
 
 def _checked_names(given: object) -> tuple[str, ...]:

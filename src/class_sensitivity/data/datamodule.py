@@ -26,7 +26,7 @@ class StressedDataModule(pl.LightningDataModule):
     Args:
         arrays: The data set.
         train_set: Which of its training examples, with which labels (`stress.stressed_train_set`).
-        batch_size: Examples a step, at most.
+        batch_size: Examples a step, at most; 3 where 2 would leave a step of one, which batch norm refuses.
         seeds: The seed of every stream; `order` and `augment` are drawn from.
         device: Where images and labels are kept.
         test_every_epoch: Evaluate the test set after every epoch but the last, for the curves.
@@ -60,7 +60,7 @@ class StressedDataModule(pl.LightningDataModule):
             )
         #: Examples visited in an epoch, repeats counted, and the optimiser steps they make.
         self.visits = train_set.visits
-        self.steps_per_epoch = -(-train_set.paced_by // batch_size)
+        self.steps_per_epoch = min(-(-train_set.paced_by // batch_size), train_set.paced_by // 2)
         if self.visits < 2 * self.steps_per_epoch and self.visits != train_set.paced_by:
             raise ConfigError(
                 f"reduction.match_steps=masked is not allowed here: {self.steps_per_epoch} steps over {self.visits} "

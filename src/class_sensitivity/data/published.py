@@ -33,7 +33,8 @@ def verified_files(
         DataError: It is absent and cannot be fetched, or a file of it is missing, damaged or cannot be read.
     """
     place = root / folder
-    again = f"remove {place} to have {title} fetched again, or set data.dir"
+    # Nobody is told to remove what was not looked at: it may be the only copy of something else.
+    again = f"rename {place} to have {title} fetched again, or set data.dir"
     try:
         if not place.is_dir() or not any(place.iterdir()):
             _fetch(title, root, folder, download, fetch)

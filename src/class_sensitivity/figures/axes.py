@@ -1,6 +1,8 @@
 """Axes to draw on, and text on them that may hold anything: a class may be called $x$, which is no formula."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import matplotlib
@@ -12,6 +14,20 @@ from numpy.typing import NDArray
 
 #: An array of matplotlib axes.
 AxesArray: TypeAlias = NDArray[np.object_]
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Goes around drawing and saving: the same input gives the same file to the byte, whoever draws it.
+
+    It starts from matplotlib's own defaults and not from the user's matplotlibrc, which may ask for TeX.
+    """
+    with warnings.catch_warnings(), matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams["svg.hashsalt"] = "class-sensitivity"
+        # A letter that no font has is drawn as a box; the page shows the name as it is.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
 
 
 def new_axes(width: float, height: float, **options: Any) -> Axes:

@@ -6,12 +6,11 @@ it is finished, so that a reader never finds half of one.
 
 import os
 import tempfile
-import warnings
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -30,14 +29,14 @@ from class_sensitivity.analysis.suspects import Suspect, suspect_images
 from class_sensitivity.analysis.variance_split import VarianceSplit, variance_splits
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.inspection import Inspection, read_inspection
-from class_sensitivity.data.sources import load_arrays, runs_code
+from class_sensitivity.data.sources import data_digest, load_arrays, runs_code
 from class_sensitivity.errors import ReportError, UserError
-from class_sensitivity.figures.axes import figure_of
+from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.report import variance
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
 from class_sensitivity.report.console import print_comparison, print_section
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
-from class_sensitivity.report.findings import at_a_glance, caveats, findings
+from class_sensitivity.report.findings import Line, at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
 from class_sensitivity.report.separation import ModelsCompared, Separation, compared_models, separation_of
@@ -51,6 +50,9 @@ from class_sensitivity.settings import AnalyzeSettings, DataSettings
 PAGE = "index.html"
 SUMMARY = "summary.md"
 
+#: Of images that can be shown: grey, colours, colours with transparency.
+_SHOWN_CHANNELS = (1, 3, 4)
+
 
 def write_report(settings: AnalyzeSettings) -> Path:
     """Reads runs and writes their report.
@@ -62,7 +64,8 @@ def write_report(settings: AnalyzeSettings) -> Path:
         The report's directory.
 
     Raises:
-        UserError: There is nothing to report on, a class is not known, or the report cannot be written.
+        UserError: There is nothing to report on, a class is not known, or the report cannot be written; or a figure
+            could not be drawn, and the report is there without it.
     """
     out = Path(settings.out).expanduser()
     root = Path(settings.runs).expanduser()
@@ -76,7 +79,7 @@ def write_report(settings: AnalyzeSettings) -> Path:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
             fresh = Path(scratch) / out.name
             fresh.mkdir()
-            sections, comparisons = _write_all(fresh, runs, settings, console)
+            sections, comparisons, undrawn = _write_all(fresh, runs, settings, console)
             _move_into_place(fresh, out, Path(scratch))
     except OSError as error:
         raise ReportError(
@@ -90,6 +93,9 @@ def write_report(settings: AnalyzeSettings) -> Path:
     if runs.left_out:
         console.print(f"Run directories left out: {len(runs.left_out)}; the report says why.", highlight=False)
     console.print(f"Report: {out / PAGE}", highlight=False, markup=False, soft_wrap=True)
+    if undrawn:
+        figures = f"{len(undrawn)} figure{'s' * (len(undrawn) != 1)}"
+        raise ReportError(f"All but {figures} could be drawn; the report is there without. {undrawn[0]}")
     return out
 
 
@@ -131,7 +137,7 @@ def _move_into_place(fresh: Path, out: Path, scratch: Path) -> None:
 
 def _write_all(
     folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, console: Console
-) -> tuple[list[Section], list[ComparisonSection]]:
+) -> tuple[list[Section], list[ComparisonSection], list[str]]:
     with console.status("Statistics ..."):
         all_results = [
             analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed) for study in runs
@@ -145,22 +151,28 @@ def _write_all(
         compared: list[ModelsCompared | LengthsOfRecipe] = [*models, *lengths]
     sections = []
     comparisons: list[ComparisonSection] = []
+    defects: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     (folder / "figures").mkdir()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("Figures", total=sum(len(plan.specs) for plan in plans) + len(compared))
         for each in compared:
-            figures = [_save(spec, folder, Path("figures")) for spec in each.specs()]
-            comparisons.append(ComparisonSection(each.title, list(each.lines()), figures))
+            lines = list(each.lines())
+            undrawn: list[str] = []
+            figures = list(_save_all(each.specs(), folder, Path("figures"), undrawn))
+            lines += [Line("missing", sentence) for sentence in undrawn]
+            defects += undrawn
+            comparisons.append(ComparisonSection(each.title, lines, figures))
             progress.advance(task)
         for plan in plans:
             results = plan.results
             place = Path("figures") / results.study.recipe
             (folder / place).mkdir()
-            figures = []
-            for spec in plan.specs:
-                figures.append(_save(spec, folder, place))
+            figures, undrawn = [], []
+            for figure in _save_all(plan.specs, folder, place, undrawn):
+                figures.append(figure)
                 progress.advance(task)
+            defects += undrawn
             advice = [
                 *advise(results, plan.train_counts),
                 *advise_on_prices(results, settings.price),
@@ -179,7 +191,7 @@ def _write_all(
                         *variance.sentences(plan.splits, settings.alpha),
                     ],
                     seen=list(describe(plan.inspection)) if plan.inspection else [],
-                    caveats=[*caveats(results), *plan.missing],
+                    caveats=[*caveats(results), *plan.missing, *undrawn],
                     claims=plan.claims,
                     verdicts=verdicts,
                     figures=figures,
@@ -197,7 +209,7 @@ def _write_all(
     page, summary = render(sections, comparisons, runs.left_out, tables, settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
-    return sections, comparisons
+    return sections, comparisons, defects
 
 
 @dataclass(frozen=True)
@@ -295,7 +307,12 @@ def _images(study: Study, record: RunRecord | None, directory: str | None) -> tu
             arrays = load_arrays(asked, run_code=False)
         except (UserError, TypeError, ValueError):  # its settings may be of another version
             continue
-        if arrays.class_names == study.class_names and np.array_equal(arrays.test_labels, study.labels):
+        channels = arrays.test_images.shape[3]
+        if channels not in _SHOWN_CHANNELS:
+            reason = f"pictures have 1, 3 or 4 channels, and these {channels}"
+            break
+        tested = arrays.class_names == study.class_names and np.array_equal(arrays.test_labels, study.labels)
+        if tested and record is not None and data_digest(asked) == record.identity.data.digest:
             return arrays, []
         reason = "the data set found is not the one that was tested on"
     return None, [f"Figures of images are missing: {reason}."]
@@ -303,23 +320,33 @@ def _images(study: Study, record: RunRecord | None, directory: str | None) -> tu
 
 def _places(record: RunRecord | None, directory: str | None) -> list[DataSettings]:
     """The data set in the place that is given, or else where a run found it and then in $CLASS_SENSITIVITY_DATA."""
+    if record is None:
+        return []
     try:
-        assert record is not None
         found = replace(record.data_settings, download=False)
-    except (AssertionError, KeyError, TypeError, ValueError):  # its settings may be of another version
+    except (KeyError, TypeError, ValueError):  # its settings may be of another version
         return []
     if directory is not None:
         return [replace(found, dir=directory)]
     usual = os.environ.get("CLASS_SENSITIVITY_DATA")
-    return [found, *([replace(found, dir=usual)] if usual else [])]
+    return [found, *([replace(found, dir=str(Path(usual).expanduser()))] if usual else [])]
+
+
+def _save_all(specs: Iterable[FigureSpec], folder: Path, place: Path, missing: list[str]) -> Iterator[SavedFigure]:
+    """Draws figures; one that cannot be drawn is left out with its reason, added to `missing`, and the others stand."""
+    for spec in specs:
+        try:
+            yield _save(spec, folder, place)
+        except (UserError, OSError):  # a class that does not exist, a full disk
+            raise
+        except Exception as error:  # a defect, which must not cost anybody the rest of a report
+            traceback.print_exception(error)
+            missing.append(f"The figure {spec.title} is missing: {type(error).__name__}: {error}.")
 
 
 def _save(spec: FigureSpec, folder: Path, place: Path) -> SavedFigure:
     path = place / spec.name
-    # The salt lets the same input give the same SVG to the byte.
-    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "class-sensitivity"}):
-        # A letter that no font has is drawn as a box; the page shows the name as it is.
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with house_style():
         figure = figure_of(spec.draw())
         figure.savefig(folder / path.with_name(f"{path.name}.png"))
         figure.set_layout_engine("none")  # the layout is found; finding it again would take as long

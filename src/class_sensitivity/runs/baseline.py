@@ -25,14 +25,14 @@ def with_baseline(settings: TrainSettings, data_digest: str, model_digest: str =
         ConfigError: There is no finished baseline where `noise.study` says, or not of every seed that is named.
         RunError: The record of one is damaged.
     """
-    kind = settings.noise.kind
-    if settings.noise.frac == 0 or not isinstance(kind, Confusable):
+    kind, study = settings.noise.kind, study_of(settings)
+    if study is None:
         return settings
-    assert kind.study is not None
+    assert isinstance(kind, Confusable)
     clean = RunIdentity.of(replace(settings, noise=Noise()), data_digest, model_digest)
     records = [
         record
-        for record in _baselines(Path(kind.study).expanduser(), clean)
+        for record in _baselines(study, clean)
         if not kind.study_seeds or record.identity.seed in kind.study_seeds
     ]
     absent = set(kind.study_seeds) - {record.identity.seed for record in records}
@@ -48,6 +48,14 @@ def with_baseline(settings: TrainSettings, data_digest: str, model_digest: str =
     confusion = sum(record.counts for record in records)
     assert not isinstance(confusion, int)
     return replace(settings, noise=replace(settings.noise, kind=replace(kind, confusion=confusion.tolist())))
+
+
+def study_of(settings: TrainSettings) -> Path | None:
+    """The directory with the baselines that noise of the kind `confusable` is made of; None for all other noise."""
+    kind = settings.noise.kind
+    if settings.noise.frac == 0 or not isinstance(kind, Confusable) or kind.study is None:
+        return None
+    return Path(kind.study).expanduser().resolve()
 
 
 def _baselines(study: Path, clean: RunIdentity) -> list[RunRecord]:

@@ -185,9 +185,9 @@ BASELINE = Condition()
 
 def _override(option: str, value: object) -> str:
     if isinstance(value, Mapping):
-        # Hydra takes no quotes around the keys of a mapping, and a mapping is added to.
+        # Hydra takes no quotes around the keys of a mapping.
         pairs = ", ".join(f"{key}: {json.dumps(each)}" for key, each in value.items())
-        return shlex.quote(f"+noise.{option}={{{pairs}}}")
+        return shlex.quote(f"noise.{option}={{{pairs}}}")
     return shlex.quote(f"noise.{option}={json.dumps(value)}")
 
 

@@ -1,5 +1,6 @@
 """What a run was made with, for its record."""
 
+import os
 import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -43,11 +44,21 @@ def _versions() -> dict[str, str]:
 
 @lru_cache
 def _git(*arguments: str) -> str | None:
-    """What git says of the source tree this package is used from; None where that is no git checkout."""
-    try:
+    """What git says of the source tree this package is used from; None where that is no git checkout of it."""
+    # A hook of another repository exports where that one is.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    here = Path(__file__)
+
+    def ask(*words: str) -> str:
         return subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+            ["git", *words], cwd=here.parent, env=environment, capture_output=True, text=True, check=True, timeout=10
         ).stdout.strip()
+
+    try:
+        ask(
+            "ls-files", "--error-unmatch", here.name
+        )  # fails where it is installed inside of a repository of the user's
+        return ask(*arguments)
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -13,7 +12,7 @@ import numpy as np
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from class_sensitivity.confusion import accuracy, recall
-from class_sensitivity.figures.axes import figure_of
+from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.figures.matrices import plot_confusion
 from class_sensitivity.runs.directory import CHECKPOINT, write_record
 from class_sensitivity.runs.record import Durations, LearntRecord, MetricsRecord, NoiseRecord, RunRecord
@@ -174,10 +173,8 @@ def _log_summary(logger: TensorBoardLogger, record: RunRecord) -> None:
     """The confusion matrix as a picture, and the run's hyper-parameters with what they led to."""
     identity, condition = record.identity, record.identity.condition
     title = f"{condition.name}, seed {identity.seed}: {record.metrics.accuracy:.1%}"
-    axes = plot_confusion(record.counts, record.class_names, title)
-    with warnings.catch_warnings():
-        # A letter of a class name that no font has is drawn as a box.
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with house_style():
+        axes = plot_confusion(record.counts, record.class_names, title)
         logger.experiment.add_figure("test/confusion", figure_of(axes), global_step=record.steps)
     logger.log_hyperparams(
         {

@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from pytorch_lightning.utilities.rank_zero import rank_zero_only  # type: ignore[attr-defined]
 
 from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.runs.directory import CHECKPOINT
@@ -42,6 +43,7 @@ def make_trainer(
     """
     torch.set_num_threads(execution.threads)
     keep_freed_memory()
+    _disregard_environment()
     save_last = ModelCheckpoint(
         directory, filename=CHECKPOINT.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -71,6 +73,17 @@ def predicted_classes(
 ) -> torch.Tensor:
     """(..., n) classes that a classifier, or a stack of them, predicts for the data's `predict_dataloader`."""
     return torch.cat(cast(list[torch.Tensor], trainer.predict(classifier, datamodule=data)), dim=-1)
+
+
+def _disregard_environment() -> None:
+    """Takes back what Lightning read, and would read, from the environment: it is no part of what a run is.
+
+    A run is the whole of its process, whatever number srun or torchrun gave that; Lightning would write no files for
+    any but the first. And what a Trainer is not told it would take from variables such as PL_TRAINER_MAX_STEPS.
+    """
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
+    for variable in [name for name in os.environ if name.startswith("PL_TRAINER_")]:
+        del os.environ[variable]
 
 
 @contextmanager

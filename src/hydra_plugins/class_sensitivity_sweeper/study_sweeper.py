@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -110,23 +110,15 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from class_sensitivity.errors import SweepError
-        from class_sensitivity.runs.lease import clean_up
-        from class_sensitivity.runs.status import State, read_status
-        from class_sensitivity.sweep import SweepProgress, print_status
+        from class_sensitivity.sweep import print_status
 
         assert self.config is not None
-        assert self.context is not None
-        parser = OverridesParser.create(config_loader=self.context.config_loader)
-        params = [f"{key}={values}" for key, values in self.params.items()]
-        grid: list[list[str]] = []
-        for condition in self.conditions or [""]:
-            # Of two values for one setting the later counts, so that the command line wins.
-            overrides = parser.parse_overrides([*params, *_words(condition, parser), *arguments])
-            grid += BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
-        jobs = self._jobs(grid)
+        grid = list(self._grid(arguments))
+        jobs, later = self._jobs(grid)
         if self.config.status:
             print_status([job.run for job in jobs])
+            if later:
+                print(f"More, made of baselines that are not finished: {len(later)}", flush=True)
             return []
         if self.config.inspect:
             from class_sensitivity.report.inspection import inspect
@@ -134,28 +126,63 @@ class StudySweeper(Sweeper):
             for run in {job.run.identity.data.digest: job.run for job in jobs}.values():
                 inspect(run)
             return []
+        self._run_missing(jobs)
+        if later:
+            self._run_missing(self._jobs(later)[0])
+        return []
+
+    def _grid(self, arguments: Sequence[str]) -> Iterator[list[str]]:
+        """The words of every job."""
+        assert self.config is not None
+        assert self.context is not None
+        loader = self.context.config_loader
+        parser = OverridesParser.create(config_loader=loader)
+        asked = parser.parse_overrides(list(arguments))
+        groups = [each for each in asked if each.is_sweep_override() and loader.get_group_options(each.key_or_group)]
+        settled = [str(each.input_line) for each in asked if not each.is_sweep_override()]
+        others = [str(each.input_line) for each in asked if each not in groups]
+        for chosen in BasicSweeper.split_arguments(groups, max_batch_size=None)[0]:
+            # Each file of a group that is swept over may bring a grid of its own.
+            sweeper = loader.load_sweep_config(self.config, [*settled, *chosen]).hydra.sweeper if chosen else self
+            params = [f"{key}={values}" for key, values in sweeper.params.items()]
+            for condition in sweeper.conditions or [""]:
+                # Of two values for one setting the later counts, so that the command line wins.
+                overrides = parser.parse_overrides([*params, *_words(condition, parser), *others, *chosen])
+                yield from BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+
+    def _run_missing(self, jobs: Sequence["Job"]) -> None:
+        """Runs those that are not complete.
+
+        Raises:
+            SweepError: Some failed.
+        """
+        from class_sensitivity.errors import SweepError
+        from class_sensitivity.runs.lease import clean_up
+        from class_sensitivity.runs.status import State, read_status
+        from class_sensitivity.sweep import SweepProgress, counted_runs
+
         status = {job: read_status(job.directory) for job in jobs}
         for job in jobs:
             if status[job].state == State.COMPLETE:
                 clean_up(job.directory)
         missing = [job for job in jobs if job.rerun or status[job].state != State.COMPLETE]
-        print(f"{len(jobs)} runs: {len(jobs) - len(missing)} complete, running {len(missing)}", flush=True)
+        print(f"{counted_runs(len(jobs))}: {len(jobs) - len(missing)} complete, running {len(missing)}", flush=True)
         damaged = [status[job].detail for job in missing if status[job].state == State.DAMAGED]
         for detail in damaged[:_NAMED]:
             print(f"Done again: {detail}", flush=True)
         if len(damaged) > _NAMED:
             print(f"Done again for the like reasons: {len(damaged) - _NAMED} more; status=true lists them", flush=True)
         if not missing:
-            return []
+            return
 
         with SweepProgress(missing) as progress:
             self._launch_until_ended(missing, progress)
         failures = progress.print_failures()
         if failures:
             raise SweepError(
-                f"{failures} of {len(missing)} runs failed; the same command goes on with what is not complete."
+                f"{failures} of {counted_runs(len(missing))} failed; the same command goes on with what is not "
+                "complete."
             )
-        return []
 
     def _launch_until_ended(self, jobs: Sequence["Job"], progress: "SweepProgress") -> None:
         """Runs the jobs; waits for those of other processes, and tries once more what was killed or ended damaged."""
@@ -267,9 +294,18 @@ class StudySweeper(Sweeper):
             time.sleep(_POLL_S)
             progress.report()
 
-    def _jobs(self, grid: Sequence[Sequence[str]]) -> list["Job"]:
-        """One job for each run of the grid, composed and checked."""
+    def _jobs(self, grid: Sequence[Sequence[str]]) -> tuple[list["Job"], list[Sequence[str]]]:
+        """One job for each run of the grid, composed and checked.
+
+        Returns:
+            The jobs; and the words of those that are made of baselines that are among the jobs and not finished.
+
+        Raises:
+            UserError: A job cannot be done.
+        """
         from class_sensitivity.config import job_settings
+        from class_sensitivity.runs.baseline import study_of
+        from class_sensitivity.runs.directory import is_complete
         from class_sensitivity.runs.run import Run
         from class_sensitivity.sweep import Job
         from class_sensitivity.threads import default_threads
@@ -277,12 +313,21 @@ class StudySweeper(Sweeper):
         assert self.config is not None
         assert self.context is not None
         jobs: dict[Path, Job] = {}
+        asked = []
         for words in grid:
             settings = job_settings(self.context.config_loader, self.config, words)
             if settings.training.threads is None:
                 # Decided here and not where the run lands: launchers hide the number of cores from their
                 # processes, and the number of threads changes the last digits of the weights.
                 words = [*words, f"training.threads={default_threads()}"]
+            asked.append((words, settings, study_of(settings)))
+        later: list[Sequence[str]] = []
+        # Those that are made of baselines come last: what they are depends on which of these are finished.
+        for words, settings, study in sorted(asked, key=lambda each: each[2] is not None):
+            baselines = [job for job in jobs.values() if study and job.run.identity.condition.is_baseline]
+            if any(study in job.directory.resolve().parents and not is_complete(job.directory) for job in baselines):
+                later.append(words)
+                continue
             job = Job(Run.of(settings), tuple(words))
             jobs.setdefault(job.directory, job)
-        return list(jobs.values())
+        return list(jobs.values()), later

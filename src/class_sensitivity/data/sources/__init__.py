@@ -3,7 +3,8 @@
 The file's name is the data set's name, unless its settings give it another; `conf/data/<file>.yaml` holds its settings,
 and those that not every data set has become the keyword arguments `options`. A file may also have
 `digest(directory, **options) -> str | None`, if the content of its data set is known without reading it, and
-`class_names(directory, **options) -> Sequence[str]`, if the names of the classes are.
+`class_names(directory, **options) -> Sequence[str]`, if the names of the classes are. Without `digest` the data are
+loaded before any run begins, so that what is wrong with them is found then.
 """
 
 import inspect
@@ -76,8 +77,10 @@ def class_names(settings: DataSettings) -> tuple[str, ...] | None:
         ConfigError: Its source or an option is not known.
         DataError: Files have to be read and cannot be.
     """
-    find = getattr(_source(settings.source, settings.name, settings.options), "class_names", None)
-    return None if find is None else tuple(find(directory=settings.dir, **settings.options))
+    source = _source(settings.source, settings.name, settings.options)
+    if (find := getattr(source, "class_names", None)) is not None:
+        return tuple(find(directory=settings.dir, **settings.options))
+    return None if hasattr(source, "digest") else load_arrays(settings).class_names
 
 
 def import_report(settings: DataSettings) -> "ImportReport | None":

@@ -1,9 +1,7 @@
 """Arrays from a notebook, stored with `numpy.savez`: `data=npz data.file=arrays.npz`."""
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +17,7 @@ def load(directory: str | None = None, download: bool = False, file: str = "") -
 
     It holds
 
-    - `train_images` and `test_images`: (N, H, W) or (N, H, W, C) uint8,
+    - `train_images` and `test_images`: (N, H, W) or (N, H, W, C), from 0 to 255,
     - `train_labels` and `test_labels`: (N,) whole numbers from 0 to K - 1,
     - `class_names`, if wanted: (K,) text; without it, the classes are called `0` to `K - 1`.
 
@@ -32,69 +30,27 @@ def load(directory: str | None = None, download: bool = False, file: str = "") -
 
     Raises:
         ConfigError: No path is given.
-        DataError: The file is absent, damaged or incomplete, or has changed since the command began.
+        DataError: The file is absent, damaged or incomplete.
         ArraysError: What it holds does not make a data set.
     """
     path = _path(directory, file)
     try:
         with path.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != _sha256(path):
-                raise DataError(f"{path} has changed since this command began; start the command again.")
-            stream.seek(0)
             stored = _read(stream, path)
     except OSError as error:
         raise _cannot_be_read(path, error) from None
-    train_labels, test_labels = _labels(stored["train_labels"]), _labels(stored["test_labels"])
     return ImageArrays(
         train_images=_images(stored["train_images"]),
-        train_labels=train_labels,
+        train_labels=stored["train_labels"],  # type: ignore[arg-type]
         test_images=_images(stored["test_images"]),
-        test_labels=test_labels,
-        class_names=tuple(_names(stored.get("class_names"), train_labels)),
+        test_labels=stored["test_labels"],  # type: ignore[arg-type]
+        class_names=tuple(_names(stored.get("class_names"), stored["train_labels"])),
     )
-
-
-def digest(directory: str | None = None, file: str = "") -> str:
-    """What tells this data set from others: the content of the file, which is read once in a process.
-
-    Raises:
-        ConfigError: No path is given.
-        DataError: The file cannot be read.
-    """
-    return _sha256(_path(directory, file))[:16]
-
-
-def class_names(directory: str | None = None, file: str = "") -> tuple[str, ...]:
-    """The names of the classes; the file is read, as for the digest.
-
-    Raises:
-        ConfigError: No path is given.
-        DataError: As `load`, or what the file holds does not make a data set.
-    """
-    return _class_names(_path(directory, file))
 
 
 def _path(directory: str | None, file: str) -> Path:
     require(isinstance(file, str) and file != "", "data.file", file, "the path of an .npz file")
     return (Path(directory or ".").expanduser() / Path(file).expanduser()).absolute()
-
-
-# Kept, so that the data of a process stays what its runs are known by.
-@lru_cache(maxsize=8)
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise _cannot_be_read(path, error) from None
-
-
-@lru_cache(maxsize=8)
-def _class_names(path: Path) -> tuple[str, ...]:
-    try:
-        return load(file=str(path)).class_names
-    except ArraysError as error:
-        raise DataError(f"{path} cannot be used: {error}.") from None
 
 
 def _cannot_be_read(path: Path, error: OSError) -> DataError:
@@ -144,13 +100,7 @@ def _images(stored: NDArray[np.generic]) -> NDArray[np.uint8]:
     return stored[..., np.newaxis] if stored.ndim == 3 else stored  # type: ignore[return-value]
 
 
-def _labels(stored: NDArray[np.generic]) -> NDArray[np.int64]:
-    """Whole numbers of any type as int64; anything else is refused by `ImageArrays`."""
-    fits = stored.dtype.kind in "iu" and (stored.size == 0 or int(stored.max()) <= np.iinfo(np.int64).max)
-    return stored.astype(np.int64) if fits else stored  # type: ignore[return-value]
-
-
-def _names(stored: NDArray[np.generic] | None, train_labels: NDArray[np.int64]) -> list[str]:
+def _names(stored: NDArray[np.generic] | None, train_labels: NDArray[Any]) -> list[str]:
     """The names of the classes, as stored or made of their numbers."""
     if stored is not None:
         if stored.ndim != 1 or stored.dtype.kind != "U":
@@ -161,7 +111,7 @@ def _names(stored: NDArray[np.generic] | None, train_labels: NDArray[np.int64]) 
         return [str(name) for name in stored]
     present = np.unique(train_labels)
     # What is no number of a class at all, `ImageArrays` refuses.
-    numbers = train_labels.dtype == np.int64 and train_labels.min(initial=0) >= 0
+    numbers = train_labels.dtype.kind in "biuf" and train_labels.min(initial=0) >= 0
     if numbers and not np.array_equal(present, np.arange(len(present))):
         gap = np.setdiff1d(np.arange(len(present)), present)[0]
         raise ArraysError(

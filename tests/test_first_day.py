@@ -1,0 +1,283 @@
+"""What a user's surroundings, habits and own data do to the two commands, through the real command line.
+
+Each test stands for a kind of mishap that was seen outside of the tests.
+"""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.commands import SMALL, Finished, ForkedCommand, analyze, assert_one_sentence
+from support.sources import stored_arrays, write_npz
+
+from class_sensitivity.runs.directory import read_record
+
+#: A run on arrays of a file that takes a moment.
+TINY = ("data=npz", "training.epochs=1", "training.batch_size=8", "training.threads=1")
+
+
+def completed(done: Finished, number: int) -> Finished:
+    """A command that ended well, with as many results in its directory of runs."""
+    assert (done.rc, done.stderr) == (0, "")
+    assert len(done.results()) == number
+    return done
+
+
+def report_of(forked: ForkedCommand, out: Path, *words: str, **options: Any) -> str:
+    """The summary of the report on what was run."""
+    done = forked.analyze(f"out={out}", "resamples=100", *words, **options)
+    assert (done.rc, done.stderr) == (0, "")
+    return (out / "summary.md").read_text("utf-8")
+
+
+# The surroundings: nothing of them reaches the product unasked
+
+#: A task of srun and of torchrun, a notebook's kernel, a terminal of ASCII, a hook of another repository, and what a
+#: Trainer of Lightning's would take for its arguments.
+SURROUNDINGS = {
+    "RANK": "2",
+    "LOCAL_RANK": "1",
+    "WORLD_SIZE": "4",
+    "SLURM_PROCID": "1",
+    "SLURM_JOB_ID": "7",
+    "MPLBACKEND": "module://a_backend_of_a_notebook",
+    "PYTHONIOENCODING": "ascii",
+    "GIT_DIR": "/nowhere",
+    "PL_TRAINER_MAX_STEPS": "1",
+}
+
+
+def test_neither_command_asks_its_surroundings(command, forked, tmp_path):
+    (tmp_path / "home").mkdir()
+    # Read from the current directory, before that of the user.
+    (tmp_path / "home" / "matplotlibrc").write_text("text.usetex: True\nsavefig.format: pdf\nbackend: tkagg\n")
+    path = write_npz(tmp_path / "a.npz", class_names=np.array(["café", "[/bold]"]))
+    words = (*TINY, f"data.file={path}")
+    options = {"cwd": tmp_path / "home", **SURROUNDINGS}
+    (result,) = completed(command(*words, **options), 1).results()
+    assert len(list(result.parent.glob("events.out.*"))) == 1
+    report = analyze(f"runs={command.runs}", f"out={tmp_path / 'report'}", "resamples=100", **options)
+    assert (report.returncode, report.stderr) == (0, "")
+    assert "caf\\xe9" in report.stdout
+    assert "[/bold]" in report.stdout
+
+    # It is the run, and the report, of a bare environment.
+    bare = forked(*words, f"runs={tmp_path / 'bare'}")
+    assert (bare.rc, bare.stderr) == (0, "")
+    assert "[/bold]" in bare.stdout
+    twin = read_record(tmp_path / "bare" / result.parent.relative_to(command.runs))
+    record = read_record(result.parent)
+    assert record.steps == twin.steps == 5
+    assert record.environment.git_commit == twin.environment.git_commit
+    np.testing.assert_array_equal(record.arrays["test_preds"], twin.arrays["test_preds"])
+    report_of(forked, tmp_path / "bare-report", f"runs={tmp_path / 'bare'}")
+    drawn, bare_drawn = (
+        {each.name: each.read_bytes() for each in (tmp_path / folder).rglob("*.svg")}
+        for folder in ("report", "bare-report")
+    )
+    assert drawn == bare_drawn != {}
+
+
+def test_paths_are_found_from_where_the_command_was_given(forked, tmp_path):
+    elsewhere = ("hydra.job.chdir=true", "hydra.sweep.dir=by_hydra", "hydra.run.dir=by_hydra/alone")
+    write_npz(tmp_path / "a.npz")
+    words = (*TINY, "data.file=a.npz", *elsewhere, "runs=mine")
+    sweep = forked("-m", *words, "seed=1,2", "hydra.sweep.subdir=${hydra.job.num}", cwd=tmp_path)
+    assert (sweep.rc, sweep.stderr) == (0, "")
+    alone = forked(*words, "seed=3", cwd=tmp_path)
+    assert (alone.rc, alone.stderr) == (0, "")
+    assert sorted(path.parent.name for path in (tmp_path / "mine").rglob("result.json")) == [
+        "seed-1",
+        "seed-2",
+        "seed-3",
+    ]
+    assert not list((tmp_path / "by_hydra").rglob("result.json"))
+    done = forked.analyze("runs=mine", "out=report", "hydra.job.chdir=true", "hydra.run.dir=by_hydra/r", cwd=tmp_path)
+    assert (done.rc, done.stderr) == (0, "")
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
+def test_a_tilde_is_the_home_directory_in_every_path(forked, tmp_path):
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    (home / "data" / "cifar-10-batches-py" / "batches.meta").touch()
+    here.mkdir()
+    asked = {"cwd": here, "HOME": str(home)}
+    done = forked("training.epochs=1", CLASS_SENSITIVITY_DATA="~/data", **asked)
+    assert_one_sentence(done, f"{home}/data/cifar-10-batches-py/data_batch_1 is missing")
+    assert "remove" not in done.stderr
+    write_npz(home / "a.npz")
+    done = forked(*TINY, "data.file='~/a.npz'", "data.dir='~'", "runs='~/runs'", **asked)
+    assert (done.rc, done.stderr) == (0, "")
+    assert len(list((home / "runs").rglob("result.json"))) == 1
+    assert list(here.iterdir()) == []
+
+
+# What is typed
+
+#: Words -> what the one sentence says.
+TYPED = {
+    "runs=~/x": "\"runs='~/x'\"",
+    "runs=výzkum": "\"runs='výzkum'\"",
+    "runs=a=b": "\"runs='a=b'\"",
+    "runs=it's": "runs=it's cannot be read",
+    "seed=1,": "seed=1, has a comma too many: values stand between commas, without spaces, as in seed=1,2.",
+    "2": "2 is no setting with its value: write NAME=VALUE, as in seed=1.",
+    "noise.classes=[é]": "put quotes around each word of a list",
+    "noise.partner={'3':8}": "none around the names in front of a colon",
+    "--seed": "There is no option --seed: a setting is written without dashes, as in seed=VALUE.",
+    "--noise.frac=0.1": "as in noise.frac=VALUE.",
+}
+
+
+@pytest.mark.parametrize("word", TYPED)
+def test_a_word_that_cannot_be_read_ends_in_what_to_type(forked, word):
+    assert_one_sentence(forked(*SMALL, word), TYPED[word])
+
+
+def test_what_is_said_to_type_works(forked, tmp_path):
+    for word in ("výzkum", "a=b", "a[x]b", "it's"):
+        said = forked(*SMALL, f"runs={tmp_path}/{word}", "status=true")
+        if word != "a[x]b":  # Hydra reads it
+            typed = said.stderr.rpartition("for the shell: ")[2].strip()[:-1]
+            (argument,) = shlex.split(typed)
+            said = forked(*SMALL, argument)
+            assert (said.rc, said.stderr) == (0, "")
+            assert (tmp_path / word).is_dir()
+            assert f"{tmp_path / word}/digits" in said.stdout
+
+
+def test_options_may_stand_between_settings(forked):
+    done = completed(forked("data=digits", "-m", "seed=1,2", *SMALL[1:]), 2)
+    assert done.stdout.startswith("2 runs: 0 complete, running 2\n")
+    shown = forked("data=digits", "--cfg", "job", "seed=7")
+    assert (shown.rc, shown.stderr) == (0, "")
+    assert "\nseed: 7\n" in shown.stdout
+
+
+def test_several_experiments_are_swept_each_with_its_own_grid(forked):
+    both = forked("-m", *SMALL, "experiment=label_noise,data_reduction", "seed=1", "status=true")
+    found = forked(
+        "-m", *SMALL, "experiment=glob(*_*,exclude=[human*,quality*,model*,matched*])", "seed=1", "status=true"
+    )
+    assert sorted(both.stdout.splitlines()) == sorted(found.stdout.splitlines())
+    assert both.stdout.endswith("16 runs: 16 missing\n")
+    assert both.stdout.count(" baseline seed 1 ") == 1
+    assert "noise-shuffle-0.3 " in both.stdout
+    assert "reduction-0.9 " in both.stdout
+    one = forked("-m", *SMALL, "experiment=matched_control", "seed=1", "status=true")
+    assert one.stdout.endswith("3 runs: 3 missing\n")
+
+
+def test_one_run_is_no_plural(forked):
+    assert forked("-m", *SMALL, "seed=1", "status=true").stdout.endswith("1 run: 1 missing\n")
+    done = completed(forked("-m", *SMALL, "seed=1"), 1)
+    assert done.stdout.startswith("1 run: 0 complete, running 1\n")
+
+
+def test_a_class_may_be_a_number_in_a_mapping(forked):
+    noise = ("noise.kind=pair", "noise.frac=0.1")
+    done = completed(forked(*SMALL, *noise, "noise.partner={3:8}"), 1)
+    assert "labels wrong" in done.stdout
+    # The same run, however it is written.
+    for word in ("+noise.partner={3: 8}", "+noise.partner.3=8", "noise.partner={3: '8'}"):
+        assert "Complete already" in forked(*SMALL, *noise, word).stdout
+
+
+def test_noise_that_is_made_of_baselines_of_the_same_sweep_waits_for_them(forked):
+    words = ("-m", *SMALL, "noise.kind=confusable", f"noise.study={forked.runs}", "noise.frac=0,0.2", "seed=1,2")
+    asked = forked(*words, "status=true")
+    assert "2 runs: 2 missing\nMore, made of baselines that are not finished: 2\n" in asked.stdout
+    done = completed(forked(*words), 4)
+    assert done.stdout.count("2 runs: 0 complete, running 2\n") == 2
+    assert len({path.parent.parent for path in done.results()}) == 2
+    assert forked(*words).stdout == "4 runs: 4 complete, running 0\n"
+    # A place where no baseline of this sweep will be is a mistake at once.
+    wrong = forked(*words, f"noise.study={forked.scratch / 'typo'}", f"runs={forked.scratch / 'none'}")
+    assert wrong.rc == 1
+    assert "holds no finished baseline" in wrong.stderr
+    assert not (forked.scratch / "none").exists()
+
+
+def test_images_of_any_number_of_channels_have_a_report_and_cost_nobody_theirs(forked, tmp_path):
+    stored = stored_arrays()
+    for number in (2, 3, 5):
+        images = {name: stored[name][..., [0, 1, 2, 0, 1][:number]] for name in ("train_images", "test_images")}
+        path = write_npz(tmp_path / f"{number}.npz", **images)
+        done = forked("-m", *TINY, f"data.file={path}", f"data.name=of{number}", "noise.frac=0,0.2", "seed=1,2")
+        assert (done.rc, done.stderr) == (0, "")
+    summary = report_of(forked, tmp_path / "report")
+    assert re.findall(r"^## (\w+)", summary, re.MULTILINE) == ["of2", "of3", "of5"]
+    reasons = re.findall(r"Figures of images are missing: (.*)", summary)
+    assert reasons == [f"pictures have 1, 3 or 4 channels, and these {number}." for number in (2, 5)]
+
+
+# Data of a user's own
+
+
+def test_data_that_changed_are_other_data(forked, tmp_path):
+    path = write_npz(tmp_path / "a.npz")
+    words = ("-m", *TINY, f"data.file={path}", "seed=1,2")
+    completed(forked(*words), 2)
+    write_npz(path, train_labels=1 - stored_arrays()["train_labels"])
+    again = completed(forked(*words), 4)
+    assert again.stdout.startswith("2 runs: 0 complete, running 2\n")
+    summary = report_of(forked, tmp_path / "report")
+    assert summary.count("2 complete runs: ") == 2
+
+
+def test_own_arrays_are_converted_where_nothing_is_lost(forked, tmp_path):
+    stored = stored_arrays()
+    changed = {
+        "train_images": stored["train_images"].astype(np.float32) / 255,
+        "test_images": stored["test_images"].astype(float),
+        "train_labels": stored["train_labels"].astype(np.int32),
+        "test_labels": stored["test_labels"].astype(float),
+    }
+    plain, other = write_npz(tmp_path / "a.npz"), write_npz(tmp_path / "b.npz", **changed)
+    first = completed(forked(*TINY, f"data.file={plain}"), 1)
+    assert "Complete already" in completed(forked(*TINY, f"data.file={other}"), 1).stdout
+    module = tmp_path / "pets.py"
+    module.write_text(
+        "import numpy as np\nfrom class_sensitivity.data.arrays import ImageArrays\n"
+        f"stored = np.load({str(plain)!r})\n"
+        "def load(directory, download):\n"
+        "    return ImageArrays(stored['train_images'][..., ::-1], stored['train_labels'].astype('i2'),\n"
+        "        stored['test_images'][::-1], stored['test_labels'][::-1], list(stored['class_names']))\n"
+    )
+    completed(forked("data=module", "data.module=pets", *TINY[1:], cwd=tmp_path), 2)
+    assert first.rc == 0
+
+
+#: What is wrong with own data -> what the sentence says; none may begin to train, in a sweep either.
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "a name twice": ({"class_names": np.array(["ant", "ant"])}, "class_names holds 'ant' 2 times"),
+    "a class without examples": (
+        {"class_names": np.array(["ant", "bee", "cow"])},
+        "train_labels hold no example of class cow: add some, or leave the class out",
+    ),
+    "pixels with fractions": ({"test_images": stored_arrays()["test_images"] / 256}, "use (test_images * 255).round()"),
+    "labels with fractions": ({"train_labels": stored_arrays()["train_labels"] + 0.5}, "use train_labels.astype"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_own_data_is_one_sentence_before_any_run_begins(forked, tmp_path, fault):
+    changed, words = FAULTS[fault]
+    path = write_npz(tmp_path / "a.npz", **changed)
+    for asked in ((), ("inspect=true",), ("-m", "seed=1,2"), ("-m", "status=true")):
+        done = forked(*asked, *TINY, f"data.file={path}")
+        assert_one_sentence(done, "The data set npz cannot be used: ", words)
+        assert not done.runs.exists()
+
+
+def test_no_batch_holds_a_single_example(forked, tmp_path):
+    labels = np.arange(41) % 2
+    path = write_npz(tmp_path / "a.npz", train_images=np.zeros((41, 12, 10, 3), np.uint8), train_labels=labels)
+    done = forked("-m", *TINY, f"data.file={path}", "training.batch_size=2", "reduction.frac=0,0.5")
+    completed(done, 2)
+    steps = {read_record(path.parent).train_size: read_record(path.parent).steps for path in done.results()}
+    assert steps == {41: 20, 21: 10}
