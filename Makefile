@@ -5,13 +5,14 @@
 #                 the analysis of 20, 200 and 1,000 runs; the import of 10,000 and 100,000 image files; about half an
 #                 hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else from data/; all values of the
 #                 training: BENCH="--json training.json"
-# make lint       format, lint and types alone
+# make lint       format, lint and types alone; of the explorer's JavaScript, too, where there is npm
 # make clean      removes the environment, the runs and the report
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SCRIPTS := .ci/javascript
 
-.PHONY: demo lint test test-slow bench clean
+.PHONY: demo lint lint-javascript test test-slow bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +35,15 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@$(MAKE) --no-print-directory lint-javascript
+
+# The package needs no node. Where there is npm, the script of report/explorer.html is checked, too.
+lint-javascript:
+	@if ! command -v npm >/dev/null; then echo "npm is not here: the explorer's JavaScript is not checked"; \
+	elif [ $(SCRIPTS)/node_modules/.installed -nt $(SCRIPTS)/package.json ] || \
+	  { npm --prefix $(SCRIPTS) install --no-package-lock --no-audit --no-fund --silent && touch $(SCRIPTS)/node_modules/.installed; }; \
+	then npm --prefix $(SCRIPTS) run --silent check; \
+	else echo "npm cannot install what checks the explorer's JavaScript: it is not checked"; fi
 
 test: lint
 	$(BIN)/pytest -n 2 -m "not slow"

@@ -63,7 +63,7 @@ KNOWN_TO = {
     "matplotlib": ("figures", "report"),
     "jinja2": ("report",),
     "rich": ("sweep", "training.progress", "report", "data.importing"),
-    "PIL": ("data.importing", "data.health"),
+    "PIL": ("data.importing", "data.health", "report.explorer"),
     "cleanvision": ("data.health",),
 }
 

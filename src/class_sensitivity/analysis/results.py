@@ -17,7 +17,7 @@ from class_sensitivity.analysis.exchange import ExchangeRates
 from class_sensitivity.analysis.notebook import titled_table
 from class_sensitivity.analysis.omnibus import OmnibusTest
 from class_sensitivity.analysis.sideways import Sideways
-from class_sensitivity.analysis.statistics import Knee
+from class_sensitivity.analysis.statistics import Knee, adjusted_p
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 
@@ -52,6 +52,11 @@ class RelativeMatrix:
     judged: NDArray[np.bool_]
     marked: NDArray[np.bool_]
     seeds: tuple[int, ...]
+
+    @property
+    def adjusted_p(self) -> Floats:
+        """(K, K) p-values adjusted for the number of judged cells (Benjamini-Hochberg); NaN of a cell not judged."""
+        return adjusted_p(np.where(self.judged, self.cells.p, np.nan))
 
     def to_pandas(self) -> pd.DataFrame:
         """The differences, true class x predicted class, in test images; every row sums to 0."""

@@ -247,11 +247,24 @@ def benjamini_hochberg(p: NDArray[np.floating], alpha: float) -> NDArray[np.bool
         >>> benjamini_hochberg(np.array([0.001, 0.02, 0.04, 0.8]), alpha=0.05)
         array([ True,  True, False, False])
     """
-    marked = np.zeros(p.shape, bool)
+    return np.asarray(adjusted_p(p) <= alpha)
+
+
+def adjusted_p(p: NDArray[np.floating]) -> Floats:
+    """The false discovery rates at which hypotheses begin to be rejected (Benjamini-Hochberg).
+
+    Args:
+        p: p-values of any shape; NaN stays NaN and does not count.
+
+    Examples:
+        >>> adjusted_p(np.array([0.001, 0.02, np.nan, 0.8])).round(3)
+        array([0.003, 0.03 ,   nan, 0.8  ])
+    """
+    adjusted = np.full(p.shape, np.nan)
     known = ~np.isnan(p)
     if known.any():
-        marked[known] = stats.false_discovery_control(p[known]) <= alpha
-    return marked
+        adjusted[known] = stats.false_discovery_control(p[known])
+    return adjusted
 
 
 def rank_probabilities(draws: NDArray[np.floating]) -> Floats:

@@ -35,6 +35,8 @@ from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.report import variance
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
 from class_sensitivity.report.console import print_comparison, print_section
+from class_sensitivity.report.explorer.page import EXPLORER_FILE, file_name, write_explorer
+from class_sensitivity.report.explorer.payload import Subject
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
 from class_sensitivity.report.findings import Line, at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
@@ -118,8 +120,8 @@ def _check_replaceable(out: Path, root: Path) -> None:
         raise ReportError(
             f"{out} holds the runs, and a report replaces what is there; choose another place with out=DIRECTORY."
         )
-    ours = out.is_dir() and {path.name for path in out.iterdir()} <= {PAGE, SUMMARY, "figures", "tables"}
-    if not ours:
+    known = {PAGE, SUMMARY, "figures", "tables"}
+    if not out.is_dir() or any(p.name not in known and not EXPLORER_FILE.fullmatch(p.name) for p in out.iterdir()):
         raise ReportError(f"{out} exists and is not a report, so it is left alone; choose another with out=DIRECTORY.")
 
 
@@ -149,7 +151,7 @@ def _write_all(
         lengths = lengths_of([results.study for results in all_results], settings.alpha)
         models = compared_models(all_results, separations, settings)
         compared: list[ModelsCompared | LengthsOfRecipe] = [*models, *lengths]
-    sections = []
+    sections: list[Section] = []
     comparisons: list[ComparisonSection] = []
     defects: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -195,8 +197,12 @@ def _write_all(
                     claims=plan.claims,
                     verdicts=verdicts,
                     figures=figures,
+                    explorer=file_name(results.study.recipe, first=not sections),
                 )
             )
+    with console.status("Explorer ..."):
+        subjects = [_subject(plan, section, limit) for plan, section in zip(plans, sections, strict=True)]
+        write_explorer(folder, subjects, PAGE)
     (folder / "tables").mkdir()
     suspects = [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans]
     pairs = [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans]
@@ -226,6 +232,31 @@ class _Plan:
     splits: list[VarianceSplit]
     specs: list[FigureSpec]
     missing: list[str]
+    arrays: ImageArrays | None
+
+
+def _subject(plan: _Plan, section: Section, limit: float) -> Subject:
+    """What the explorer of a study shows."""
+    recipe, alpha = plan.results.study.recipe, plan.results.alpha
+    further = []
+    if plan.calibration:
+        place = next((spec.name for spec in plan.calibration.specs()), "")
+        further += [(each, f"{recipe}-{place}") for each in plan.calibration.sentences()]
+    if plan.splits:
+        place = next((spec.name for spec in variance.specs(plan.splits, plan.results.study.class_names)), "")
+        further += [(each, f"{recipe}-{place}") for each in variance.sentences(plan.splits, alpha)]
+    return Subject(
+        results=plan.results,
+        limit=limit,
+        arrays=plan.arrays,
+        separation=plan.separation,
+        suspects=plan.suspects,
+        advice=section.advice,
+        claims=plan.claims,
+        verdicts=section.verdicts,
+        further=further,
+        caveats=section.caveats,
+    )
 
 
 def _plan(
@@ -250,7 +281,17 @@ def _plan(
     splits = list(variance_splits(study, [each for each in runs.stream_studies if each.study.recipe == study.recipe]))
     specs += variance.specs(splits, study.class_names)
     return _Plan(
-        results, claims, suspects, inspection, _train_counts(study), separation, calibration, splits, specs, missing
+        results,
+        claims,
+        suspects,
+        inspection,
+        _train_counts(study),
+        separation,
+        calibration,
+        splits,
+        specs,
+        missing,
+        arrays,
     )
 
 

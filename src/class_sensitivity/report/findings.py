@@ -16,7 +16,7 @@ from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Curve, Results
 from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochberg, smallest_sign_flip_p
 from class_sensitivity.confusion import most_confused
-from class_sensitivity.runs.condition import BASELINE
+from class_sensitivity.runs.condition import BASELINE, Condition
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,35 @@ def _lowest(results: Results, values: NDArray[np.float64]) -> tuple[int, str]:
     return worst, few if len(tied) <= 3 else f"{len(tied)} of {results.study.num_classes} classes"
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One sentence of what was found, and what shows it.
+
+    Attributes:
+        sentence: What was found.
+        condition: The condition that it is about; None for the baseline, or for a whole curve.
+        other: What that is compared with; None for the baseline.
+        classes: The classes that it is about, the first one first: two are a pair, true and predicted.
+        curve: Name of the series that it is about.
+    """
+
+    sentence: str
+    condition: Condition | None = None
+    other: Condition | None = None
+    classes: tuple[int, ...] = ()
+    curve: str = ""
+
+
 def findings(results: Results) -> list[str]:
     """The findings of a study in a few sentences, the most important first."""
+    return [each.sentence for each in findings_with_evidence(results)]
+
+
+def findings_with_evidence(results: Results) -> list[Finding]:
+    """The same, each with what shows it."""
     return [
         *_least_accurate(results),
-        *(sentence for curve in results.curves.values() for sentence in _most_sensitive(results, curve)),
+        *(found for curve in results.curves.values() for found in _most_sensitive(results, curve)),
         *_cost(results),
         *_exchange(results),
         *_twins(results),
@@ -219,42 +243,51 @@ def caveats(results: Results) -> list[str]:
     return [*sentences, *study.notes]
 
 
-def _least_accurate(results: Results) -> Iterator[str]:
+def _least_accurate(results: Results) -> Iterator[Finding]:
     baseline = results.baseline
     if baseline is None:
         return
     recall = baseline.recall.scaled(100)
     worst, which = _lowest(results, recall.value)
     verb = "class is" if which in results.study.class_names else "classes are"
-    yield (
+    yield Finding(
         f"Without stress the model is right on {baseline.accuracy.scaled(100).text(unit='%')} of the test images; "
-        f"the least accurate {verb} {which}, at {recall[worst].text(unit='%')}."
+        f"the least accurate {verb} {which}, at {recall[worst].text(unit='%')}.",
+        classes=(worst,),
     )
 
 
-def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
+def _most_sensitive(results: Results, curve: Curve) -> Iterator[Finding]:
     names, loss, order = results.study.class_names, curve.loss, _by_loss(curve)
     first, last = order[0], order[-1]
+    kind = curve.kind
     alike = f"Under {curve.label} no class can be told from another"
     if len(order) == 1:
-        yield (
+        yield Finding(
             f"Under {curve.label} {names[first]}, the one class that has test images, loses {loss[first].text()} "
-            "points of recall per 10 points of stress."
+            "points of recall per 10 points of stress.",
+            classes=(first,),
+            curve=kind,
         )
     elif _all_alike(loss.value):
-        yield f"{alike}: each loses {loss.value[first]:z.1f} points of recall per 10 points of stress."
+        yield Finding(
+            f"{alike}: each loses {loss.value[first]:z.1f} points of recall per 10 points of stress.", curve=kind
+        )
     elif curve.ranks is not None and not _any_told_apart(results, curve):
-        yield (
+        yield Finding(
             f"{alike}: the most that a class loses per 10 points of stress is {loss[first].text()} points of recall "
-            f"({names[first]}), the least {loss[last].text()} ({names[last]})."
+            f"({names[first]}), the least {loss[last].text()} ({names[last]}).",
+            curve=kind,
         )
     else:
         sure = (
             "" if curve.ranks is None else f", and is the most sensitive with probability {curve.ranks[first, 0]:.0%}"
         )
-        yield (
+        yield Finding(
             f"To {curve.label} the most sensitive class is {names[first]}: it loses {loss[first].text()} points of "
-            f"recall per 10 points of stress{sure}. The least sensitive is {names[last]} ({loss.value[last]:z.1f})."
+            f"recall per 10 points of stress{sure}. The least sensitive is {names[last]} ({loss.value[last]:z.1f}).",
+            classes=(first,),
+            curve=kind,
         )
     bends = [
         f"{name} at {knee.text()}, from {LOSS_PER_SLOPE * knee.slope_before:z.1f} to "
@@ -263,69 +296,87 @@ def _most_sensitive(results: Results, curve: Curve) -> Iterator[str]:
         if not np.isnan(knee.level)
     ]
     if bends:
-        yield f"Under {curve.label} these curves bend, in points lost per 10 points of stress: {'; '.join(bends)}."
+        yield Finding(
+            f"Under {curve.label} these curves bend, in points lost per 10 points of stress: {'; '.join(bends)}.",
+            classes=(next(c for c, knee in enumerate(curve.knees) if not np.isnan(knee.level)),),
+            curve=kind,
+        )
 
 
-def _cost(results: Results) -> Iterator[str]:
+def _cost(results: Results) -> Iterator[Finding]:
     if not results.costs:
         return
     cost = shown_cost(results)
     less, misled = cost.overall_less_data.scaled(100), cost.overall_misled.scaled(100)
-    yield (
+    yield Finding(
         f"{cost.noise.label} costs {float(less.value + misled.value):z.1f} points of accuracy: {less.text()} because "
-        f"the good examples are missing, and {misled.text()} more because the model is misled."
+        f"the good examples are missing, and {misled.text()} more because the model is misled.",
+        condition=cost.noise,
+        other=cost.control,
     )
     names = results.study.class_names
     by_class = cost.misled.scaled(100), cost.less_data.scaled(100)
     if any(_all_alike(each.value) for each in by_class):
         return
     fooled, starved = (int(np.nanargmax(each.value)) for each in by_class)
-    yield (
+    yield Finding(
         f"By class, being misled costs most to {names[fooled]} ({by_class[0][fooled].text(unit='points of recall')}) "
         f"and missing examples to {names[starved]} ({by_class[1][starved].text()}), as far as these intervals tell "
-        "classes apart."
+        "classes apart.",
+        condition=cost.noise,
+        other=cost.control,
+        classes=(fooled,),
     )
 
 
-def _exchange(results: Results) -> Iterator[str]:
+def _exchange(results: Results) -> Iterator[Finding]:
     every_level = of_all_examples(results) if has_learnt(results) else []
     if not every_level:
         return
     for rates in every_level:
-        yield f"{rates.noise.label} {_exchanged(rates)}."
+        yield Finding(f"{rates.noise.label} {_exchanged(rates)}.", condition=rates.noise)
     shown = shown_exchange(results)
     size, names = shown.classes.size, results.study.class_names
-    apart = [
-        f"{names[c]} ({size[c].text(',.0f', significant=3)})"
+    order = [
+        int(c)
         for c in np.argsort(size.value, kind="stable")
         if size.high[c] < shown.overall.size.low or size.low[c] > shown.overall.size.high
     ]
+    apart = [f"{names[c]} ({size[c].text(',.0f', significant=3)})" for c in order]
     if apart:
-        yield f"By class, at {shown.noise.label} the interval is apart from that of accuracy for {', '.join(apart)}."
+        yield Finding(
+            f"By class, at {shown.noise.label} the interval is apart from that of accuracy for {', '.join(apart)}.",
+            condition=shown.noise,
+            classes=tuple(order[:1]),
+        )
     for shift in results.sideways:
         if shift.test is not None:
             verdict = "do not all lie" if shift.test.p <= results.alpha else "may all lie"
-            yield (
+            yield Finding(
                 f"Accuracies at {shift.noise.label} and {len(shift.at)} sizes of the training set {verdict} on the "
-                f"clean learning curve at {100 * shift.share:.0f} % of the examples ({shift.test.text()})."
+                f"clean learning curve at {100 * shift.share:.0f} % of the examples ({shift.test.text()}).",
+                condition=shift.noise,
             )
     if shown.overall.gamma is not None:
-        yield (
+        yield Finding(
             "Gamma is 1 where wrong labels are only lost records, 2 at the information limit of weak signals, above 2 "
-            "where the model is misled."
+            "where the model is misled.",
+            condition=shown.noise,
         )
 
 
-def _twins(results: Results) -> Iterator[str]:
+def _twins(results: Results) -> Iterator[Finding]:
     for twins in results.twins:
         recall, names = twins.recall.scaled(100), results.study.class_names
         apart = benjamini_hochberg(recall.p, results.alpha)
         order = [int(c) for c in np.argsort(-np.abs(recall.value), kind="stable") if apart[c]]
         listed = ", ".join(f"{names[c]} {recall[c].text(signed=True)}" for c in order[:5])
-        yield (
+        yield Finding(
             f"Labels of people ({twins.human.label}) leave an accuracy {twins.accuracy.scaled(100).text(signed=True)} "
             "points from that of as many wrong labels from each class to each that are blind to the image"
-            + (f"; in recall {listed}." if listed else "; no class certainly differs in recall.")
+            + (f"; in recall {listed}." if listed else "; no class certainly differs in recall."),
+            condition=twins.human,
+            other=twins.matched,
         )
 
 
@@ -346,7 +397,7 @@ def frequent_confusions(counts: NDArray[np.int64], number: int) -> list[tuple[in
     return [(i, j, mean) for i, j, mean in listed if mean >= 1 and counts[:, i, j].sum() > 1]
 
 
-def _confusions(results: Results) -> Iterator[str]:
+def _confusions(results: Results) -> Iterator[Finding]:
     baseline, study = results.baseline, results.study
     top = frequent_confusions(study.counts_of(BASELINE), 3) if baseline else []
     if baseline is None or not top:
@@ -363,4 +414,4 @@ def _confusions(results: Results) -> Iterator[str]:
         has = "has" if test.p <= results.alpha else "may have"
         tested = f"; confusion as a whole {has} a direction (p = {test.p:.2g}), {marked} one by themselves"
     subject = "confusions of the baseline are" if len(top) > 1 else "confusion of the baseline is"
-    yield f"The most frequent {subject} {listed}, in test images{tested}."
+    yield Finding(f"The most frequent {subject} {listed}, in test images{tested}.", classes=top[0][:2])

@@ -121,6 +121,7 @@ class Section:
         claims: The claims about its data set, if there are any.
         verdicts: On each of these claims.
         figures: In the order of the page.
+        explorer: File name of the page on which every number leads to its images.
     """
 
     results: Results
@@ -132,6 +133,7 @@ class Section:
     claims: ClaimSet | None
     verdicts: list[Verdict]
     figures: list[SavedFigure]
+    explorer: str
 
     @property
     def ordered_verdicts(self) -> list[Verdict]:

@@ -1,0 +1,113 @@
+"""From a sentence to the view that shows it: a view is what stands behind the # of the page's address."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from class_sensitivity.analysis.advice import BUY, LABELS, MERGE, Advice
+from class_sensitivity.analysis.claims.claim_set import ClaimSet
+from class_sensitivity.analysis.claims.judging import Verdict
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.study import Study
+from class_sensitivity.report.findings import Finding
+from class_sensitivity.runs.condition import BASELINE, Condition
+
+Json = dict[str, Any]
+
+
+def link_to(
+    study: Study,
+    view: str,
+    *,
+    condition: Condition | None = None,
+    other: Condition | None = None,
+    classes: Sequence[int] = (),
+    series: str = "",
+    mark: Sequence[int] = (),
+) -> Json:
+    """A view of the page, as the words of its address.
+
+    Args:
+        study: The study.
+        view: `matrix`, `dose`, `side`, `class` or `pair`.
+        condition: Which is shown.
+        other: What it is compared with; None for the baseline.
+        classes: Of a class or pair page.
+        series: Whose levels are shown.
+        mark: Classes that are pointed out.
+    """
+    words: Json = {"v": view}
+    if condition is not None and study.has(condition):
+        words["c"] = condition.name
+    if other is not None and study.has(other):
+        words["b"] = other.name
+    if classes:
+        words["k"] = ".".join(str(int(c)) for c in classes)
+    if series:
+        words["s"] = series
+    if mark:
+        words["hl"] = ".".join(str(int(c)) for c in mark)
+    return words
+
+
+def of_finding(found: Finding, study: Study) -> Json:
+    """A finding and its view: a pair, two conditions, a class, a condition or a whole curve."""
+    condition = found.condition
+    if len(found.classes) == 2:
+        view = link_to(study, "pair", condition=condition or BASELINE, classes=found.classes)
+    elif found.condition is not None and found.other is not None:
+        view = link_to(study, "side", condition=condition, other=found.other, mark=found.classes)
+    elif found.classes:
+        view = link_to(study, "class", condition=condition, classes=found.classes, series=found.curve)
+    elif found.curve:
+        view = link_to(study, "dose", series=found.curve)
+    else:
+        view = link_to(study, "matrix", condition=condition or BASELINE)
+    return {"text": found.sentence, "view": view, "place": ""}
+
+
+def of_advice(advice: Advice, results: Results) -> Json:
+    """A piece of advice and its view."""
+    study = results.study
+    classes = [study.class_names.index(name) for name in advice.classes if name in study.class_names]
+    curves = list(results.curves)
+    first = next((name for name in curves if name in study.noise_series), curves[0] if curves else "")
+    if advice.about == MERGE and len(classes) == 2:
+        view = link_to(study, "pair", condition=BASELINE, classes=classes)
+    elif advice.about == BUY and results.costs:
+        cost = max(results.costs, key=lambda each: each.noise.level)
+        view = link_to(study, "side", condition=cost.noise, other=cost.control)
+    elif classes:
+        series = first if advice.about == LABELS else next((name for name in study.reduction_series), first)
+        view = link_to(study, "class", classes=classes[:1], series=series if series in curves else "")
+    else:
+        view = link_to(study, "dose", series=first) if first else link_to(study, "matrix")
+    return {"short": advice.short, "text": advice.sentence, "about": advice.about, "view": view}
+
+
+def of_verdict(verdict: Verdict, claims: ClaimSet, study: Study) -> Json:
+    """A claim with its verdict, and the conditions and classes that it rests on."""
+    names = claims.claims[verdict.id].classes if verdict.id in claims.claims else ()
+    classes = [study.class_names.index(name) for name in names if name in study.class_names]
+    there = [each for each in verdict.conditions if study.has(each)]
+    strongest = there[-1] if there else None
+    if not there:
+        view = None
+    elif set(there) == {BASELINE} and len(classes) == 2:
+        view = link_to(study, "pair", condition=BASELINE, classes=classes)
+    elif len(classes) == 1:
+        series = next((each.series for each in there if each.series), "")
+        view = link_to(study, "class", condition=strongest, classes=classes, series=series or "")
+    elif len(there) == 2 and BASELINE not in there:
+        view = link_to(study, "side", condition=there[0], other=there[1], mark=classes)
+    else:
+        view = link_to(study, "matrix", condition=strongest, mark=classes)
+    return {
+        "id": verdict.id,
+        "claim": verdict.claim,
+        "verdict": verdict.verdict,
+        "text": verdict.sentence,
+        "parts": [{"verdict": each.verdict, "text": f"{each.words}. {each.note}".strip()} for each in verdict.parts],
+        "needed": verdict.needed.text() if verdict.needed else "",
+        "command": verdict.command,
+        "view": view,
+    }
