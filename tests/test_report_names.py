@@ -119,7 +119,8 @@ def test_what_a_run_says_of_itself_does_not_decide_where_files_go(tmp_path, undr
     write_report(settings(runs, out))
     made = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if not path.is_relative_to(runs)}
     assert {path for path in made if len(path.parts) <= 3} <= {Path("in"), Path("in/side"), Path("in/side/report")}
-    assert {path.parts[3] for path in made if len(path.parts) > 3} <= {"figures", "tables", "index.html", "summary.md"}
+    known = {"figures", "tables", "index.html", "explorer.html", "summary.md"}
+    assert {path.parts[3] for path in made if len(path.parts) > 3} <= known
     drawn = list(out.glob("figures/*/*"))
     assert len(drawn) > 10
     assert all(path.is_file() for path in drawn)
