@@ -281,3 +281,61 @@ def test_no_batch_holds_a_single_example(forked, tmp_path):
     completed(done, 2)
     steps = {read_record(path.parent).train_size: read_record(path.parent).steps for path in done.results()}
     assert steps == {41: 20, 21: 10}
+
+
+# What runs are called, and which are paired
+
+
+def test_runs_that_differ_in_a_setting_are_told_apart_by_it(forked, tmp_path):
+    words = ("-m", *SMALL, "training.lr=0.02,0.1", "seed=1")
+    asked = forked(*words, "status=true").stdout
+    done = completed(forked(*words), 2)
+    for name in ("lr 0.02: baseline seed 1", "lr 0.1: baseline seed 1"):
+        assert name in asked
+        assert name in done.stdout
+    summary = report_of(forked, tmp_path / "report")
+    headings = re.findall(r"^## (.*)", summary, re.MULTILINE)
+    assert sorted(headings) == ["digits, cnn6, lr 0.02", "digits, cnn6, lr 0.1"]
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count(">digits, cnn6, lr 0.02</") == page.count(">digits, cnn6, lr 0.1</") == 2  # link and heading
+    shown = forked.analyze(f"out={tmp_path / 'report'}", "resamples=100").stdout
+    assert "\ndigits, cnn6, lr 0.02, 1 run\n" in shown
+
+
+def test_each_choice_of_classes_is_named_and_has_its_curve_and_its_matrices(forked, tmp_path):
+    done = forked("-m", *SMALL, "noise.frac=0,0.3,0.6", "noise.classes=[3,8],[7,1]", "seed=1,2")
+    completed(done, 10)
+    assert re.search(r"noise-shuffle-0\.3 \(of 3 and 8\) seed 1 +accuracy", done.stdout)
+    assert re.search(r"noise-shuffle-0\.6 \(of 1 and 7\) seed 2 +accuracy", done.stdout)
+    out = tmp_path / "report"
+    summary = report_of(forked, out)
+    assert re.findall(r"label noise \(shuffle, of . and .\)\*\*: ", summary) == [
+        "label noise (shuffle, of 1 and 7)**: ",
+        "label noise (shuffle, of 3 and 8)**: ",
+    ]
+    page = (out / "index.html").read_text()
+    for classes in ("3 and 8", "1 and 7"):
+        assert f"60 % noise (shuffle, of {classes})" in page
+        assert f"Every level of label noise (shuffle, of {classes})" in page
+        assert f"How sure is the order? label noise (shuffle, of {classes})" in page
+
+
+def test_every_class_by_name_is_no_choice_of_classes(forked):
+    words = ("-m", *SMALL, "noise.frac=0.2", "seed=1", "status=true")
+    plain = forked(*words).stdout
+    assert forked(*words, "noise.classes=[9,8,7,6,5,4,3,2,1,0]").stdout == plain
+    assert forked(*words, "noise.classes=[],[0,1,2,3,4,5,6,7,8,9]").stdout == plain
+
+
+def test_runs_whose_fixed_streams_are_equal_are_paired(forked, tmp_path):
+    # Seed 1 has the stream `init` at 1 in any case, and a baseline draws no labels.
+    completed(forked("-m", *SMALL, "noise.frac=0,0.4", "streams.init=1", "streams.labels=7", "seed=1,2"), 4)
+    summary = report_of(forked, tmp_path / "report")
+    assert re.findall(r"^## (.*)", summary, re.MULTILINE) == ["digits, cnn6, labels 7, init 1"]
+    assert "4 complete runs: 2 conditions, 2 seeds" in summary
+    assert "**label noise (shuffle)**: " in summary
+    # Beside plain seeds, these are studies of their own.
+    completed(forked("-m", *SMALL, "noise.frac=0,0.4", "seed=1,2"), 7)
+    summary = report_of(forked, tmp_path / "report")
+    assert re.findall(r"^## (.*)", summary, re.MULTILINE) == ["digits, cnn6", "digits, cnn6, labels 7, init 1"]
+    assert summary.count("4 complete runs: 2 conditions, 2 seeds") == 2

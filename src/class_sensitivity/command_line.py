@@ -22,11 +22,6 @@ from class_sensitivity.settings import TrainSettings
 #: What the user asked for; read before this module sets the variable for Hydra.
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
-# No window is ever opened, and a notebook's kernel exports a backend that may not be installed here. Set before
-# anything imports matplotlib, and inherited by the processes of a launcher.
-os.environ["MPLBACKEND"] = "agg"
-
-
 def complain(sentence: str) -> None:
     """Prints a sentence to standard error."""
     print(f"error: {sentence}", file=sys.stderr, flush=True)
@@ -39,6 +34,9 @@ def one_sentence_errors(settings: type = TrainSettings) -> Iterator[None]:
     Goes around the whole command. With HYDRA_FULL_ERROR=1 in the environment the traceback is shown
     instead. Defects keep their traceback in either case.
     """
+    # No window is ever opened, and a notebook's kernel exports a backend that may not be installed here. Set before
+    # anything imports matplotlib, and inherited by the processes of a launcher.
+    os.environ["MPLBACKEND"] = "agg"
     for stream in (sys.stdout, sys.stderr):
         # A class may be called é where the terminal knows ASCII alone: an escape is better than a lost report.
         if isinstance(stream, io.TextIOWrapper):

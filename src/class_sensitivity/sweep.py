@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from class_sensitivity.runs.directory import FAILURE, RESULT, read_failure
+from class_sensitivity.runs.identity import distinctions
 from class_sensitivity.runs.run import Run
 from class_sensitivity.runs.status import RunStatus, State, read_status
 
@@ -51,13 +52,13 @@ def counted_runs(number: int) -> str:
 
 
 def titles(runs: Sequence[Run]) -> list[str]:
-    """What each run is, in a few words: with data set and model, where these are not the same for all."""
+    """What each run is, in a few words: with data set, model and settings, where these are not the same for all."""
     identities = [run.identity for run in runs]
     names = [(identity.data.name, identity.model.name) for identity in identities]
     differing = [part for part in (0, 1) if len({name[part] for name in names}) > 1]
     return [
-        " ".join([*(name[part] for part in differing), identity.title])
-        for name, identity in zip(names, identities, strict=True)
+        " ".join([*(name[part] for part in differing), *([f"{settings}:"] if settings else []), identity.title])
+        for name, settings, identity in zip(names, distinctions(identities), identities, strict=True)
     ]
 
 

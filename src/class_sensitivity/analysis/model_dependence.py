@@ -198,7 +198,7 @@ def compare_models(studies: Sequence[Study], kind: str) -> ComparedModels | None
     Returns:
         None where no two models share the baseline, a level and a seed.
     """
-    names = _names(studies)
+    names = names_of(studies)
     there, left_out = [], []
     for number, (name, study) in enumerate(zip(names, studies, strict=True)):
         if study.class_names != studies[0].class_names or not np.array_equal(study.labels, studies[0].labels):
@@ -362,12 +362,13 @@ def confusable_pairs(found: Mapping[str, Separability], *, alpha: float = 0.05) 
     )
 
 
-def _names(studies: Sequence[Study]) -> list[str]:
-    """What each study is called: by its model, or by its recipe where a model has several."""
+def names_of(studies: Sequence[Study]) -> list[str]:
+    """What each study is called: by its model, with what sets it apart where a model has several."""
     models = [study.model for study in studies]
+    apart = [f"{study.model}, {study.setting}" if study.setting else study.recipe for study in studies]
     return [
-        study.model if models.count(study.model) == 1 else study.recipe or f"{study.model} {number + 1}"
-        for number, study in enumerate(studies)
+        study.model if models.count(study.model) == 1 else name or f"{study.model} {number + 1}"
+        for number, (study, name) in enumerate(zip(studies, apart, strict=True))
     ]
 
 

@@ -309,5 +309,5 @@ class Results:
         texts = {
             name: [each[index].text() for index in range(self.study.num_classes)] for name, each in columns.items()
         }
-        title = f"{self.study.data}, {self.study.model}: accuracy {reference.accuracy.scaled(100).text(unit='%')}"
+        title = f"{self.study.title}: accuracy {reference.accuracy.scaled(100).text(unit='%')}"
         return titled_table(title, pd.DataFrame(texts, index=list(self.study.class_names)))

@@ -12,10 +12,12 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from class_sensitivity.analysis.notebook import titled_table
+from class_sensitivity.analysis.streams import Member, held_streams, holds, varied_streams
 from class_sensitivity.confusion import confusion_counts
 from class_sensitivity.errors import RunError
 from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.runs.directory import find_run_directories, read_record
+from class_sensitivity.runs.identity import distinctions
 from class_sensitivity.runs.record import RunRecord
 
 #: What is kept of every run beside its predictions.
@@ -43,6 +45,7 @@ class Study:
         notes: What a reader should know about how the runs differ, as sentences.
         epochs: Passes over the training set; None where it is not known.
         family: Equal for studies that differ in `epochs` alone; empty where it is not known.
+        setting: What sets its runs apart from those of other studies of the same data set and model, such as `lr 0.02`.
 
     Examples:
         >>> noisy = Condition(noise_kind="shuffle", noise_frac=0.2)
@@ -66,6 +69,7 @@ class Study:
     notes: tuple[str, ...]
     epochs: int | None = None
     family: str = ""
+    setting: str = ""
 
     @classmethod
     def of_preds(
@@ -82,6 +86,7 @@ class Study:
         notes: Iterable[str] = (),
         epochs: int | None = None,
         family: str = "",
+        setting: str = "",
     ) -> "Study":
         """Arranges predictions, wherever they come from.
 
@@ -97,6 +102,7 @@ class Study:
             notes: As the attribute.
             epochs: As the attribute.
             family: As the attribute.
+            setting: As the attribute.
 
         Raises:
             ValueError: A run has other than n predictions, or a class is out of range.
@@ -147,7 +153,13 @@ class Study:
             notes=tuple(notes),
             epochs=epochs,
             family=family,
+            setting=setting,
         )
+
+    @property
+    def title(self) -> str:
+        """What it is called where there are others: data set, model, and what sets it apart."""
+        return ", ".join(filter(None, (self.data, self.model, self.setting)))
 
     @property
     def num_classes(self) -> int:
@@ -351,7 +363,7 @@ class Study:
         )
 
     def _repr_html_(self) -> str:
-        title = f"{self.data}, {self.model}: {self.num_runs} runs, {len(self.labels):,} test images"
+        title = f"{self.title}: {self.num_runs} runs, {len(self.labels):,} test images"
         return titled_table(title, self.grid().map(lambda there: "yes" if there else "missing"))
 
 
@@ -422,37 +434,47 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
         One study for each recipe; its `left_out` lists every run directory that was left out, with the reason.
     """
     left_out: list[LeftOut] = []
-    groups: dict[str, list[tuple[Path, RunRecord]]] = defaultdict(list)
-    varied: dict[tuple[str, str, int], list[tuple[Path, RunRecord]]] = defaultdict(list)
+    recipes: dict[str, list[Member]] = defaultdict(list)
     for path, record in _records(Path(root).expanduser(), left_out):
         identity = record.identity
-        if (data and identity.data.name != data) or (model and identity.model.name != model):
-            continue
-        if len(identity.fixed_streams) > 1:
-            fixed = ", ".join(f"{name}={seed}" for name, seed in identity.fixed_streams.items())
-            reason = f"has several random streams with a seed of their own ({fixed}); one is varied at a time"
-            left_out.append(LeftOut(path, reason))
-            continue
-        for stream in identity.fixed_streams:
-            varied[identity.recipe_name, stream, identity.seed].append((path, record))
-        if not identity.fixed_streams:
-            groups[identity.recipe_name].append((path, record))
-    studies = [
-        _arrange(recipe, [(record.identity.seed, path, record) for path, record in members], left_out)
-        for recipe, members in sorted(groups.items())
-    ]
-    stream_studies = [
-        _arrange_stream(stream, seed, members, groups[recipe], left_out)
-        for (recipe, stream, seed), members in sorted(varied.items(), key=lambda item: item[0])
-    ]
+        if (not data or identity.data.name == data) and (not model or identity.model.name == model):
+            recipes[identity.recipe_name].append((path, record))
+    words = distinctions([members[0][1].identity for members in recipes.values()])
+    settings = dict(zip(recipes, words, strict=True))
+    studies, stream_studies = [], []
+    for recipe, members in sorted(recipes.items()):
+        varied = varied_streams(members)
+        for held in held_streams(members, varied):
+            fixed = {stream: str(seed) for stream, seed in held.items()}
+            studies.append(
+                _arrange(
+                    "_".join([recipe, *map("-".join, fixed.items())]),
+                    [(record.identity.seed, path, record) for path, record in members if holds(held, record.identity)],
+                    left_out,
+                    ", ".join(filter(None, [settings[recipe], *map(" ".join, fixed.items())])),
+                )
+            )
+        plain = [(path, record) for path, record in members if not record.identity.fixed_streams]
+        for (stream, seed), of_stream in sorted(varied.items()):
+            stream_studies.append(_arrange_stream(stream, seed, of_stream, plain, left_out))
+    arranged = {path for each in studies for path in each.directories.values()}
+    arranged |= {path for each in stream_studies for path in each.study.directories.values()}
+    arranged |= {each.path for each in left_out}
+    for path, record in (member for members in recipes.values() for member in members):
+        if path not in arranged:
+            fixed = {stream: str(seed) for stream, seed in record.identity.fixed_streams.items()}
+            reason = f"has random streams with a seed of their own ({', '.join(map('='.join, fixed.items()))})"
+            left_out.append(
+                LeftOut(path, f"{reason} that no other seed has; one is varied at a time, or held at all seeds")
+            )
     return LoadedRuns(tuple(studies), tuple(left_out), tuple(stream_studies))
 
 
 def _arrange_stream(
     stream: str,
     seed: int,
-    members: Sequence[tuple[Path, RunRecord]],
-    plain: Sequence[tuple[Path, RunRecord]],
+    members: Sequence[Member],
+    plain: Sequence[Member],
     left_out: list[LeftOut],
 ) -> StreamStudy:
     """Runs of one stream, with those in which it has the seed of all the others."""
@@ -481,7 +503,9 @@ def _records(root: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, RunRec
         yield path, record
 
 
-def _arrange(recipe: str, members: Sequence[tuple[int, Path, RunRecord]], left_out: list[LeftOut]) -> Study:
+def _arrange(
+    recipe: str, members: Sequence[tuple[int, Path, RunRecord]], left_out: list[LeftOut], setting: str = ""
+) -> Study:
     """The study of some runs, each with the seed that it counts for."""
     # The test set that most runs share is the study's: a stray run must not drive out the rest.
     tests = [(tuple(record.class_names), record.arrays["test_labels"].tobytes()) for _, _, record in members]
@@ -515,7 +539,8 @@ def _arrange(recipe: str, members: Sequence[tuple[int, Path, RunRecord]], left_o
         directories={key: path for key, (path, _) in usable.items()},
         notes=_notes(records),
         epochs=first.identity.training.epochs,
-        family=first.identity.family,
+        family=recipe.replace(first.identity.recipe_name, first.identity.family),
+        setting=setting,
     )
 
 

@@ -14,7 +14,7 @@ from class_sensitivity.report.page import ComparisonSection, Section
 def print_section(console: Console, section: Section) -> None:
     """A study in about ten lines."""
     study = section.results.study
-    title = f"\n{study.data}, {study.model}, {study.num_runs} run{'s' * (study.num_runs != 1)}"
+    title = f"\n{study.title}, {study.num_runs} run{'s' * (study.num_runs != 1)}"
     console.print(title, style="bold", markup=False, highlight=False)
     missing = _missing_runs(study)
     gaps = [Line("missing", f"{missing} run{'s' * (missing != 1)} of this grid; see the page")] if missing else []

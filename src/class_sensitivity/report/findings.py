@@ -198,25 +198,25 @@ def caveats(results: Results) -> list[str]:
             f"p = {smallest_sign_flip_p(largest):.3g}; marks and intervals rest on a t distribution. Look at "
             "the effects, their intervals and the points of the single seeds first."
         )
-    uneven = [c.name for c in study.conditions if 0 < len(study.common_seeds(c)) < len(study.seeds)]
+    uneven = [c.title for c in study.conditions if 0 < len(study.common_seeds(c)) < len(study.seeds)]
     if uneven:
         sentences.append(
             f"Not every condition has all {len(study.seeds)} seeds ({', '.join(uneven)}); each comparison uses the "
             "seeds that both sides have."
         )
-    unpaired = [c.name for c in study.conditions if c != BASELINE and c not in compared]
+    unpaired = [c.title for c in study.conditions if c != BASELINE and c not in compared]
     if unpaired and study.has(BASELINE):
         sentences.append(
             f"Without a seed in common with the baseline, and so left out of comparisons: {', '.join(unpaired)}."
         )
-    apart = [c.name for c in study.conditions if not c.is_baseline and c.series is None]
+    apart = [c.title for c in study.conditions if not c.is_baseline and c.series is None]
     if apart:
         sentences.append(
             f"On no curve, because they have both noise and reduction: {', '.join(apart)}; their relative matrices and "
             "falls are in the tables."
         )
     for kind, curve in results.curves.items():
-        absent = [c.name for c in study.series(kind) if c not in curve.conditions]
+        absent = [c.title for c in study.series(kind) if c not in curve.conditions]
         if absent:
             sentences.append(
                 f"Left out of the curve of {curve.label} for want of seeds in common: {', '.join(absent)}."

@@ -14,6 +14,7 @@ from class_sensitivity.analysis.model_dependence import (
     confusable_pairs,
     model_dependences,
     models_of_one_data_set,
+    names_of,
 )
 from class_sensitivity.analysis.pair_agreement import RankCorrelation, pair_agreement
 from class_sensitivity.analysis.results import Results
@@ -240,8 +241,7 @@ def compared_models(
     compared = []
     for studies in models_of_one_data_set([results.study for results in all_results]):
         found = model_dependences(studies, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed)
-        models = [study.model for study in studies]
-        names = [study.model if models.count(study.model) == 1 else study.recipe for study in studies]
+        names = names_of(studies)
         known = {
             name: separations[study.recipe].found
             for name, study in zip(names, studies, strict=True)

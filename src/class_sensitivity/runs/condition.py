@@ -130,7 +130,12 @@ class Condition:
         """Short, safe as a part of a path, and different for different conditions; such as `noise-shuffle-0.1`."""
         return path_part("_".join(self._stresses(with_levels=True)) or "baseline")
 
-    def _stresses(self, *, with_levels: bool = False) -> list[str]:
+    @property
+    def title(self) -> str:
+        """As `name`, but with words for what that has a digest of; such as `noise-shuffle-0.1 (of cat and dog)`."""
+        return "_".join(self._stresses(with_levels=True, in_words=True)) or "baseline"
+
+    def _stresses(self, *, with_levels: bool = False, in_words: bool = False) -> list[str]:
         """Each stress as a part of a name."""
         parts = []
         if self.is_noisy:
@@ -138,7 +143,8 @@ class Condition:
             classes = {"classes": list(self.noise_classes)} if self.noise_classes else {}
             chosen = {**classes, **self.noise_options}
             kind = f"noise-{self.noise_kind}-{self.noise_frac!r}" if with_levels else self.noise_kind
-            parts.append(kind + (f"-{digest(chosen)}" if chosen else ""))
+            details = f" ({', '.join(self._noise_details)})" if in_words else f"-{digest(chosen)}"
+            parts.append(kind + details * bool(chosen))
         if self.is_reduced:
             share = f"-{self.reduction_frac!r}" if with_levels else ""
             parts.append(f"reduction{share}" + (f"-{self._matched.replace(' ', '-')}" if self.match_steps else ""))
@@ -165,11 +171,14 @@ class Condition:
 
     @property
     def _noise_in_words(self) -> str:
+        return ", ".join([self.noise_kind, *self._noise_details, *["stratified"] * self.stratified])
+
+    @property
+    def _noise_details(self) -> list[str]:
         classes = [f"of {' and '.join(self.noise_classes)}"] if self.noise_classes else []
         # Of a file its name: where it lies is long, and a digest says nothing.
         files = {name: PurePath(value).name for name, value in self.noise_given.items() if name in self.noise_options}
-        options = [f"{name} {value}" for name, value in {**self.noise_options, **files}.items()]
-        return ", ".join([self.noise_kind, *classes, *options, *["stratified"] * self.stratified])
+        return [*classes, *(f"{name} {value}" for name, value in {**self.noise_options, **files}.items())]
 
     def __lt__(self, other: "Condition") -> bool:
         return self._rank < other._rank

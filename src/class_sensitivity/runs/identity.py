@@ -7,7 +7,8 @@ is brought to one normal form, so that settings without effect (the kind of a no
 do not make two runs out of one.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,4 +146,30 @@ class RunIdentity:
     def title(self) -> str:
         """What the run is, in a few words, for a line on the terminal."""
         streams = "".join(f", {name} {seed}" for name, seed in self.fixed_streams.items())
-        return f"{self.condition.name} seed {self.seed}{streams}"
+        return f"{self.condition.title} seed {self.seed}{streams}"
+
+    def _settings(self) -> dict[str, Any]:
+        """What two recipes of the same names can differ in; of files and code a short digest."""
+        data, model = self.data, self.model
+        own = {"content": data.digest[:8], "flip": data.flip, "crop_padding": data.crop_padding, **model.options}
+        return {**own, "source": model.source, "code": model.digest[:8], **asdict(self.training)}
+
+
+def distinctions(identities: Sequence[RunIdentity]) -> list[str]:
+    """What sets the recipe of each run apart from others with the same data set and model, such as `lr 0.02`.
+
+    Empty where nothing does.
+    """
+    alike: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for identity in identities:
+        alike[identity.data.name, identity.model.name].append(identity._settings())
+    words = []
+    for identity in identities:
+        others, mine = alike[identity.data.name, identity.model.name], identity._settings()
+        differing = {name: value for name, value in mine.items() if any(each.get(name) != value for each in others)}
+        words.append(", ".join(f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in differing.items()))
+    return words
+
+
+def _in_words(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,6 +1,6 @@
 """One run: what was asked for, what it is, and where it belongs; made once, at the door."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from class_sensitivity.data.sources import class_names, data_digest
@@ -38,6 +38,8 @@ class Run:
         may_name_classes = bool(noise.classes) or noise.kind != make_noise_kind(noise.kind.name, {})
         if may_name_classes and (names := class_names(settings.data)) is not None:
             noise.check_classes(names)
+            if set(noise.classes) == set(names):  # all of them are no choice
+                settings = replace(settings, noise=replace(noise, classes=[]))
         digests = data_digest(settings.data), model_digest(settings.model)
         settings = with_baseline(settings, *digests)
         identity = RunIdentity.of(settings, *digests)

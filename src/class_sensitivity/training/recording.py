@@ -172,7 +172,7 @@ def _metrics_record(metrics: RunMetrics, best_by: str) -> MetricsRecord:
 def _log_summary(logger: TensorBoardLogger, record: RunRecord) -> None:
     """The confusion matrix as a picture, and the run's hyper-parameters with what they led to."""
     identity, condition = record.identity, record.identity.condition
-    title = f"{condition.name}, seed {identity.seed}: {record.metrics.accuracy:.1%}"
+    title = f"{condition.title}, seed {identity.seed}: {record.metrics.accuracy:.1%}"
     with house_style():
         axes = plot_confusion(record.counts, record.class_names, title)
         logger.experiment.add_figure("test/confusion", figure_of(axes), global_step=record.steps)
