@@ -22,6 +22,7 @@ from class_sensitivity.settings import TrainSettings
 #: What the user asked for; read before this module sets the variable for Hydra.
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
+
 def complain(sentence: str) -> None:
     """Prints a sentence to standard error."""
     print(f"error: {sentence}", file=sys.stderr, flush=True)

@@ -440,7 +440,7 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
         if (not data or identity.data.name == data) and (not model or identity.model.name == model):
             recipes[identity.recipe_name].append((path, record))
     words = distinctions([members[0][1].identity for members in recipes.values()])
-    settings = dict(zip(recipes, words, strict=True))
+    apart = dict(zip(recipes, words, strict=True))
     studies, stream_studies = [], []
     for recipe, members in sorted(recipes.items()):
         varied = varied_streams(members)
@@ -451,7 +451,7 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
                     "_".join([recipe, *map("-".join, fixed.items())]),
                     [(record.identity.seed, path, record) for path, record in members if holds(held, record.identity)],
                     left_out,
-                    ", ".join(filter(None, [settings[recipe], *map(" ".join, fixed.items())])),
+                    ", ".join(filter(None, [apart[recipe], *map(" ".join, fixed.items())])),
                 )
             )
         plain = [(path, record) for path, record in members if not record.identity.fixed_streams]
