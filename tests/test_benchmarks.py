@@ -65,6 +65,19 @@ def test_a_quick_run_prints_a_table_and_writes_all_values(root: Path, tmp_path: 
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
+def test_ways_to_share_a_gpu_compute_what_separate_runs_compute(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gpu.json"
+    arguments = ("--device", "cpu", "--quick", "--only", "check,one", "--json", str(path))
+    command = [sys.executable, "benchmarks/gpu.py", *arguments]
+    subprocess.run(command, cwd=root, check=True, timeout=200, stdout=subprocess.DEVNULL)
+    found = json.loads(path.read_text())["found"]
+    checked = [line for line in found if "float64_error" in line]
+    assert [line["way"] for line in checked] == ["separate", "functional", "grouped", "products"]
+    assert all(line["float64_error"] < 1e-12 for line in checked)
+    assert all(line["runs_per_s"] > 0 and line["loss_is_finite"] for line in found if line["part"] == "one")
+
+
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_bare_loop_does_the_same_work(contenders: ModuleType, tmp_path: Path, precision: str) -> None:
     run = contenders.composed(

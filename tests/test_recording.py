@@ -332,3 +332,23 @@ def test_the_terminal_shows_the_worst_of_the_classes_that_have_test_images(noisy
     assert ["worst", "classes", "2", "25.0%"] in lines
     assert lines.index(["3", "50.0%"]) + 1 == lines.index(["4", "75.0%"])
     assert not any("90.0%" in line for line in lines)
+
+
+def test_metrics_of_many_classes_fit_into_memory_where_algorithms_are_deterministic():
+    """As on a GPU; torchmetrics would then want 320 GB."""
+    classes, examples = 2000, 10_000
+    target = torch.arange(examples) % classes
+    logits = torch.full((examples, classes), -1.0).scatter_(1, target[:, None], 1.0)
+    logits[0] = logits[1]  # one is taken for its neighbour
+    metrics = RunMetrics(tuple(map(str, range(classes))), lr=0.1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        metrics.begin_evaluation()
+        metrics.evaluate("test", logits, target)
+        values = metrics.end_evaluation()
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert values["test/acc"] == pytest.approx(1 - 1 / examples)
+    assert metrics.confusion["test"][0, 1] == 1
+    assert values["test/recall/0"] == pytest.approx(0.8)

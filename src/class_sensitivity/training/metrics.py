@@ -1,7 +1,8 @@
 """What is measured while one run trains and is evaluated: loss, accuracy, recall, confusion, epoch by epoch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -151,8 +152,9 @@ class RunMetrics(nn.Module):
             if split not in self._evaluated:
                 continue
             logits, target = (torch.cat(parts) for parts in zip(*self._evaluated[split], strict=True))
-            self.collection.update(logits, target)
-            values = self.collection.compute()
+            with _counted_in_any_order():
+                self.collection.update(logits, target)
+                values = self.collection.compute()
             self.collection.reset()
             # A matrix cannot be logged as a scalar; `recording.complete_run` draws it.
             self.confusion[split] = values["confusion"].cpu()
@@ -166,3 +168,18 @@ class RunMetrics(nn.Module):
                 self.test_logits = logits.cpu()
         self._evaluated = {}
         return self.latest | logged
+
+
+@contextmanager
+def _counted_in_any_order() -> Iterator[None]:
+    """Within it torchmetrics counts with `bincount`, whose counts do not depend on the order.
+
+    Where deterministic algorithms are asked for, it would compare every example with all K x K pairs of classes: 80 GB
+    for 10,000 images of 1,000 classes.
+    """
+    asked, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(asked, warn_only=warns)
