@@ -164,8 +164,9 @@ def _profiled(task: dict[str, Any], device: Any) -> Iterator[dict[str, Any]]:
             _synchronise(device)
         kernels = sorted(
             (
-                (event.device_time_total if on_gpu else event.self_cpu_time_total, event.count, event.key)
+                (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event.count, event.key)
                 for event in found.key_averages()
+                if not on_gpu or event.self_device_time_total > 0
             ),
             reverse=True,
         )
