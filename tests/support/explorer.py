@@ -166,7 +166,7 @@ class Visit:
 
     def check(self) -> None:
         """Nothing went wrong, and nothing was fetched but the file and what it holds."""
-        assert self.errors == []
+        assert not self.errors, "\n".join(self.errors)
         allowed = (self.file.as_uri(), "blob:", "data:", "about:blank")
         assert not [address for address in self.requests if not address.startswith(allowed)]
 

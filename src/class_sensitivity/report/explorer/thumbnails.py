@@ -101,7 +101,7 @@ def make_sprite(images: NDArray[np.uint8], chosen: NDArray[np.integer]) -> Sprit
         sheet[y : y + pitch_y, x : x + pitch_x] = image
     stream = io.BytesIO()
     whole = Image.fromarray(sheet if channels == 3 else sheet[:, :, 0])
-    whole.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
+    whole.save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return Sprite(np.asarray(chosen, np.int64), width, height, pitch_x, pitch_y, columns, stream.getvalue())
 
 

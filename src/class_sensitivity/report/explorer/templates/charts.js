@@ -7,13 +7,14 @@
 
 /**
  * A curve with its intervals and the points of the single seeds.
- * @param {Point[]} points
+ * @param {Point[]} measured  Those without a value are left out.
  * @param {{
  *   title: string, unit: string, digits?: number, at?: number, zero?: boolean, signed?: boolean, beside?: Point[],
  * }} options  `beside`: the points of a chart that has the same scale.
  */
-function doseChart(points, { title, unit, digits = 1, at = -1, zero = false, signed = false, beside = [] }) {
+function doseChart(measured, { title, unit, digits = 1, at = -1, zero = false, signed = false, beside = [] }) {
   const [width, height, left, right, top, bottom] = [420, 210, 46, 22, 12, 34];
+  const points = measured.filter((each) => Number.isFinite(each.value));
   const drawn = [...points, ...beside];
   const all = drawn.flatMap((each) => [each.value, each.low, each.high, ...each.seeds]).filter(Number.isFinite);
   if (zero) all.push(0);
@@ -88,10 +89,11 @@ function ticks(low, high) {
 
 /**
  * A cell's curve over the dose, small: its change from the baseline at each level.
- * @param {{x: number, value: number, low: number, high: number, marked: boolean}[]} points
+ * @param {{x: number, value: number, low: number, high: number, marked: boolean}[]} measured
  * @param {number} limit
  */
-function sparkline(points, limit) {
+function sparkline(measured, limit) {
+  const points = measured.filter((each) => Number.isFinite(each.value));
   const [width, height] = [60, 44];
   const last = Math.max(...points.map((each) => each.x), 0.01);
   const x = (/** @type {number} */ value) => 4 + ((width - 8) * value) / last;

@@ -193,7 +193,7 @@ function mergeControl(model, state) {
       {
         type: "button",
         class: "chip",
-        "aria-label": `Take ${group.map((c) => classes[c]).join(" and ")} apart again`,
+        title: "Take them apart again",
         click: () => go({ merge: word(state.merge.filter((_, other) => other !== at)), cell: null, tab: null }),
       },
       `${group.map((c) => classes[c]).join(" + ")} ×`,

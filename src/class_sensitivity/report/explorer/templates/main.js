@@ -30,6 +30,19 @@ function pageHead(model) {
     "header",
     { class: "top" },
     make(
+      "a",
+      {
+        class: "skip",
+        href: "#",
+        click: (/** @type {Event} */ event) => {
+          event.preventDefault();
+          /** @type {HTMLElement | null} */
+          (document.querySelector("td[tabindex='0']"))?.focus();
+        },
+      },
+      "To the matrix",
+    ),
+    make(
       "div",
       {},
       make("h1", {}, "Which classes can this model be fooled about?"),
@@ -117,7 +130,7 @@ function answerSection(model) {
     make(
       "div",
       {},
-      make("h2", {}, "What to do"),
+      advice.length ? make("h2", {}, "What to do") : null,
       make(
         "ul",
         {},
@@ -196,19 +209,6 @@ function answerSection(model) {
 function skeleton(model) {
   const app = /** @type {HTMLElement} */ (document.getElementById("app"));
   app.replaceChildren(
-    make(
-      "a",
-      {
-        class: "skip",
-        href: "#",
-        click: (/** @type {Event} */ event) => {
-          event.preventDefault();
-          /** @type {HTMLElement | null} */
-          (document.querySelector("td[tabindex='0']"))?.focus();
-        },
-      },
-      "To the matrix",
-    ),
     pageHead(model),
     make(
       "main",

@@ -129,6 +129,11 @@ function cellColour(model, grid, truth, pred, cell) {
   return shade(MISTAKES[scheme()], Math.sqrt(cell.value / (grid.limit || 1)));
 }
 
+/** Whether grey ink can be read on a colour. @param {{light: number}} colour */
+function isPale({ light }) {
+  return scheme() === "dark" ? light < 0.045 : light > 0.72;
+}
+
 /**
  * @param {Model} model
  * @param {Grid} grid
@@ -141,7 +146,9 @@ function cellWords(model, grid, truth, pred) {
   const what = truth === pred ? `${from}, predicted right` : `${from} taken for ${to}`;
   const size = model.sizeOf(grid.groups[truth].classes);
   if (!size) return `${what}: no test images of this class`;
-  return `${what}: ${valueWords(model, grid, cell, truth)}`;
+  const [words, text] = [valueWords(model, grid, cell, truth), cellText(grid, cell.value)];
+  // Who speaks to the page says what is written on it.
+  return `${what}: ${words}${cell.shown && !words.includes(text) ? `, rounded ${text}` : ""}`;
 }
 
 /**
@@ -211,16 +218,16 @@ class MatrixTable {
       row.forEach((element, c) => {
         const { truth, pred } = cellAt(grid.groups.length, state.t, r, c);
         const cell = grid.cell(truth, pred);
-        const { fill, ink } = cellColour(this.model, grid, truth, pred, cell);
-        element.style.backgroundColor = fill;
-        element.style.color = ink;
+        const colour = cellColour(this.model, grid, truth, pred, cell);
+        element.style.backgroundColor = colour.fill;
+        element.style.color = colour.ink;
         const isChosen =
           chosen && grid.groups[truth].classes[0] === chosen[0] && grid.groups[pred].classes[0] === chosen[1];
         element.className = [
           "cell",
           truth === pred ? "diagonal" : "",
           cell.estimate?.marked && cell.shown ? "marked" : "",
-          cell.estimate && !cell.estimate.judged ? "unjudged" : "",
+          cell.estimate && !cell.estimate.judged ? (isPale(colour) ? "unjudged pale" : "unjudged") : "",
           isChosen ? "chosen" : "",
         ].join(" ");
         element.setAttribute("aria-selected", String(Boolean(isChosen)));
@@ -275,7 +282,8 @@ class MatrixTable {
     if (rows) body.prepend(across);
     else body.append(across);
     const table = make("table", { role: "grid", "aria-label": this.options.label, "data-size": groups.length }, body);
-    table.style.setProperty("--size", String(groups.length));
+    this.element.style.setProperty("--size", String(groups.length));
+    this.element.classList.toggle("many", groups.length > 12);
     table.addEventListener("keydown", (event) => this.key(event));
     table.addEventListener("click", (event) => this.act(event, "open"));
     table.addEventListener("focusin", (event) => this.act(event, "tell"));

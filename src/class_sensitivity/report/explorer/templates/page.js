@@ -106,7 +106,7 @@ function channels(hex) {
 }
 
 /**
- * A colour of a scale, and the ink that can be read on it.
+ * A colour of a scale, and the ink that can be read on it: with a contrast of 4.5 at least.
  * @param {string[]} stops
  * @param {number} place  From 0 to 1.
  */
@@ -117,7 +117,7 @@ function shade(stops, place) {
   const mixed = from.map((value, c) => Math.round(value + (to[c] - value) * (at - below)));
   const linear = mixed.map((value) => (value <= 10 ? value / 3295 : ((value / 255 + 0.055) / 1.055) ** 2.4));
   const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
-  return { fill: `rgb(${mixed.join(" ")})`, ink: light > 0.19 ? "#14161a" : "#ffffff" };
+  return { fill: `rgb(${mixed.join(" ")})`, light, ink: light > 0.179 ? "#000000" : "#ffffff" };
 }
 
 /**

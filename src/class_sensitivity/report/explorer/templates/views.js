@@ -400,11 +400,13 @@ function sideView(model, state, controls, figure) {
     );
   }
   const words =
-    misled && misled.other === second
-      ? "What the wrong labels do beyond the loss of these examples."
-      : damage && damage.reduction === second
-        ? `${damage.text}.`
-        : "";
+    first === second
+      ? "There is no other condition on the same seeds to compare with."
+      : misled && misled.other === second
+        ? "What the wrong labels do beyond the loss of these examples."
+        : damage && damage.reduction === second
+          ? `${damage.text}.`
+          : "";
   const panel = (/** @type {number} */ at, /** @type {string} */ title, /** @type {string} */ text) => {
     tables.side[at].update(grids[at], state);
     return make(
