@@ -5,12 +5,14 @@ Each test stands for a kind of mishap that was seen outside of the tests.
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.commands import SMALL, Finished, ForkedCommand, analyze, assert_one_sentence
+from support.pictures import write_pictures
 from support.sources import stored_arrays, write_npz
 
 from class_sensitivity.runs.directory import read_record
@@ -339,3 +341,79 @@ def test_runs_whose_fixed_streams_are_equal_are_paired(forked, tmp_path):
     summary = report_of(forked, tmp_path / "report")
     assert re.findall(r"^## (.*)", summary, re.MULTILINE) == ["digits, cnn6", "digits, cnn6, labels 7, init 1"]
     assert summary.count("4 complete runs: 2 conditions, 2 seeds") == 2
+
+
+# Where runs lie
+
+
+def test_runs_are_counted_once_wherever_links_lead_and_nobody_is_told_to_remove_them(forked, tmp_path):
+    done = completed(forked("-m", *SMALL, "noise.frac=0,0.2", "seed=1,2"), 4)
+    (recipe,) = done.runs.iterdir()
+    team = tmp_path / "team"
+    for folder in (team / "ann", team / "bob"):
+        shutil.copytree(recipe, folder / recipe.name)
+    for name in ("a-link", "z-link"):
+        (done.runs / name).symlink_to(recipe)
+    summary = report_of(forked, tmp_path / "report")
+    assert summary.count("4 complete runs: 2 conditions, 2 seeds") == 1
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count("is a link to a run that is counted already") == 8
+    assert str(recipe / "baseline") not in page.partition("counted already")[2].partition("</table>")[0]
+
+    # What a link of the right name leads to may be called otherwise.
+    archive = tmp_path / "archive"
+    shutil.copytree(recipe, archive / "of last year")
+    (archive / "runs").mkdir()
+    (archive / "runs" / recipe.name).symlink_to(archive / "of last year")
+    summary = report_of(forked, tmp_path / "report", f"runs={archive / 'runs'}")
+    assert "4 complete runs: 2 conditions, 2 seeds" in summary
+    assert "left out" not in summary
+    again = forked("-m", *SMALL, "noise.frac=0,0.2", "seed=1,2", f"runs={archive / 'runs'}")
+    assert again.stdout == "4 runs: 4 complete, running 0\n"
+
+    shutil.copytree(recipe, tmp_path / "renamed" / "of last year")
+    # Elsewhere, what is wrong with the layout is said.
+    places = {
+        team: f"{team / 'ann'} holds runs of its own, as a directory RECIPE/CONDITION/seed-1; report on it with "
+        f"runs={team / 'ann'}",
+        recipe: f"report on it with runs={done.runs}",
+        recipe / "baseline": f"report on it with runs={done.runs}",
+        tmp_path / "renamed": f"belongs in {recipe.name}/baseline/seed-1; give its folders their names back",
+    }
+    for place, words in places.items():
+        asked = forked.analyze(f"runs={place}", f"out={tmp_path / 'none'}")
+        assert asked.rc == 1
+        assert len(asked.stderr.splitlines()) == 1
+        assert words in asked.stderr
+        assert "remove" not in asked.stderr
+        assert not (tmp_path / "none").exists()
+
+
+def test_peoples_choices_are_looked_at_before_anything_is_computed(forked, tmp_path):
+    for name, size in (("ants", 20), ("bees", 10)):
+        stored = stored_arrays()
+        fewer = {key: stored[key][:size] for key in ("test_images", "test_labels")}
+        path = write_npz(tmp_path / f"{name}.npz", **fewer)
+        completed(forked(*TINY, f"data.file={path}", f"data.name={name}"), 1 if name == "ants" else 2)
+    people = tmp_path / "people.npy"
+    wrong = forked.analyze(f"people={people}", f"out={tmp_path / 'report'}")
+    assert wrong.stderr.startswith(f"error: {people} cannot be read (No such file or directory): it must be a .npy")
+    np.save(people, 10 * np.eye(2)[stored_arrays()["test_labels"]])
+    wrong = forked.analyze(f"people={people}", f"out={tmp_path / 'report'}")
+    assert wrong.stderr == f"error: people={people} fits some of ants, bees: add only.data=ants.\n"
+    assert not (tmp_path / "report").exists()
+    report_of(forked, tmp_path / "report", f"people={people}", "only.data=ants")
+
+
+def test_files_that_another_machine_would_take_for_one_are_refused(forked, tmp_path):
+    folder = write_pictures(tmp_path / "pictures")
+    first = next(folder.rglob("*.png"))
+    words = ("data=image_folder", f"data.dir={folder}", f"data.cache_dir={tmp_path / 'cache'}", *TINY[1:])
+    for other in (first.with_suffix(".PNG"), first.with_name("Ä.png"), first.with_name("A\u0308.png")):
+        shutil.copy(first, other)
+        if other.name != "Ä.png":
+            asked = forked(*words)
+            assert_one_sentence(
+                asked, "differ in capital letters alone, or in how their letters are encoded (1 of the files"
+            )
+            other.unlink()

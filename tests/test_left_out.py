@@ -78,6 +78,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty directory": (lambda run: [path.unlink() for path in run.iterdir()], "not a complete run"),
     "empty result": (lambda run: (run / "result.json").write_text(""), "cannot be read"),
     "result cut short": (halve("result.json"), "cannot be read"),
+    "a folder for a result": (
+        lambda run: ((run / "result.json").unlink(), (run / "result.json").mkdir()),
+        "result.json cannot be read (Is a directory)",
+    ),
     "no arrays": (lambda run: (run / "arrays.npz").unlink(), "arrays.npz"),
     "arrays cut short": (halve("arrays.npz"), "arrays.npz"),
     "a pickle for arrays": (pickled, "arrays.npz"),
@@ -116,6 +120,7 @@ def test_a_run_that_cannot_be_trusted_is_listed_and_not_counted(tmp_path, kind):
     (found,) = runs
     assert [each.path for each in runs.left_out] == [run]
     assert words in runs.left_out[0].reason
+    assert "remove" not in runs.left_out[0].reason
     assert found.common_seeds(BASELINE) == [1, 2, 4]
     assert len(found.directories) == 4
     assert not (run / "sprung").exists()

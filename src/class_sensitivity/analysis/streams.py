@@ -33,11 +33,11 @@ def holds(held: Mapping[str, int], identity: RunIdentity) -> bool:
     )
 
 
-def held_streams(members: Sequence[Member], varied: Mapping[tuple[str, int], Sequence[Member]]) -> list[dict[str, int]]:
+def held_streams(members: Sequence[Member]) -> list[dict[str, int]]:
     """The streams that are held fixed, and at which seeds, in each study of a recipe; nothing is held for plain seeds.
 
-    Streams are held if they are so at two seeds; or at one, if nothing else is. Runs that all stand in another study
-    have none of their own.
+    Streams are held if they are so at two seeds, or in all runs. Runs that all stand in another study have none of
+    their own.
     """
     chosen: dict[tuple[tuple[str, int], ...], set[Path]] = {}
     asked = {tuple(record.identity.fixed_streams.items()) for _, record in members}
@@ -45,10 +45,8 @@ def held_streams(members: Sequence[Member], varied: Mapping[tuple[str, int], Seq
         held = dict(streams)
         matching = [(path, record) for path, record in members if holds(held, record.identity)]
         drawing = [record.identity for _, record in matching if all(map(record.identity.condition.draws_from, held))]
-        varies = any((stream, identity.seed) in varied for stream in held for identity in drawing)
-        alone = not varies and all(set(others) <= set(streams) for others in asked)
         exactly = {path for path, record in matching if record.identity.fixed_streams == held}
-        compared = alone or not held or len({each.seed for each in drawing}) > 1
+        compared = not held or len(matching) == len(members) or len({each.seed for each in drawing}) > 1
         if compared and not any(exactly <= others for others in chosen.values()):
             chosen[streams] = {path for path, _ in matching}
     return [dict(streams) for streams in sorted(chosen)]

@@ -16,7 +16,7 @@ from class_sensitivity.analysis.streams import Member, held_streams, holds, vari
 from class_sensitivity.confusion import confusion_counts
 from class_sensitivity.errors import RunError
 from class_sensitivity.runs.condition import BASELINE, Condition
-from class_sensitivity.runs.directory import find_run_directories, read_record
+from class_sensitivity.runs.directory import find_run_directories, other_layouts, read_record
 from class_sensitivity.runs.identity import distinctions
 from class_sensitivity.runs.record import RunRecord
 
@@ -444,7 +444,7 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
     studies, stream_studies = [], []
     for recipe, members in sorted(recipes.items()):
         varied = varied_streams(members)
-        for held in held_streams(members, varied):
+        for held in held_streams(members):
             fixed = {stream: str(seed) for stream, seed in held.items()}
             studies.append(
                 _arrange(
@@ -488,9 +488,12 @@ def _arrange_stream(
 
 
 def _records(root: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, RunRecord]]:
+    left_out += [LeftOut(place, reason) for place, reason in other_layouts(root)]
     seen: set[Path] = set()
     # Genuine directories first: of a run and a link to it, the link is the one too many.
-    for path in sorted(find_run_directories(root), key=Path.is_symlink):
+    for path in sorted(
+        find_run_directories(root), key=lambda run: run.resolve() != root.resolve() / run.relative_to(root)
+    ):
         try:
             record = read_record(path, arrays=("test_labels", "test_preds"))
             # A link to a run, or a copy reached twice, must not count twice.

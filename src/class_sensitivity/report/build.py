@@ -41,7 +41,7 @@ from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relat
 from class_sensitivity.report.findings import Line, at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
-from class_sensitivity.report.separation import ModelsCompared, Separation, compared_models, separation_of
+from class_sensitivity.report.separation import ModelsCompared, Separation, check_people, compared_models, separation_of
 from class_sensitivity.report.tables import suspects_table, write_tables
 from class_sensitivity.report.training_length import LengthsOfRecipe, lengths_of, write_lengths
 from class_sensitivity.runs.condition import BASELINE
@@ -76,6 +76,7 @@ def write_report(settings: AnalyzeSettings) -> Path:
     runs = load_runs(root, data=settings.only.data, model=settings.only.model)
     if not runs:
         raise _nothing(root, settings, runs)
+    check_people(runs, settings)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:

@@ -23,6 +23,7 @@ from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.inspection import Inspection
 from class_sensitivity.data.lookalikes import image_separation, people_confusion
+from class_sensitivity.errors import DataError
 from class_sensitivity.figures.model_dependence import plot_model_dependence
 from class_sensitivity.figures.separability import plot_lookalikes, plot_separability
 from class_sensitivity.report.figure_list import FigureSpec
@@ -149,6 +150,27 @@ def separation_of(
         chosen = people_confusion(settings.people, study.labels, study.num_classes)
         maps.append(_map(study, "people", "people", chosen, settings, distances=False))
     return Separation(separability(study, alpha=settings.alpha), tuple(maps))
+
+
+def check_people(studies: Sequence[Study], settings: AnalyzeSettings) -> None:
+    """Looks at people's choices before anything is computed.
+
+    Raises:
+        DataError: The file cannot be read, or does not fit the test images of every study.
+    """
+    fits: dict[str, DataError | None] = {}
+    for study in studies if settings.people is not None else ():
+        try:
+            people_confusion(str(settings.people), study.labels, study.num_classes)
+            fits.setdefault(study.data)
+        except DataError as error:
+            fits[study.data] = error
+    wrong = [error for error in fits.values() if error is not None]
+    if wrong and len(wrong) < len(fits):
+        names = " or ".join(name for name, error in fits.items() if error is None)
+        raise DataError(f"people={settings.people} fits some of {', '.join(fits)}: add only.data={names}.")
+    if wrong:
+        raise wrong[0]
 
 
 def _map(

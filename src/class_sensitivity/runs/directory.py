@@ -32,6 +32,9 @@ CHECKPOINT = "last.ckpt"
 #: Bytes that must be free before a run starts; a record and its event file take a part of it.
 _LEAST_SPACE = 2**20
 
+#: What is to be done about a damaged run; nobody need remove it.
+_AGAIN = "the command that made it does it again"
+
 #: The arrays of a record: name -> number of dimensions and kind of dtype.
 _ARRAYS = {
     "test_probabilities": (2, "f"),
@@ -106,8 +109,10 @@ def read_record(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) ->
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise RunError(f"{directory} is not a complete run: it has no {RESULT}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read ({error}); remove the directory and run it again") from None
+    except OSError as error:  # such as a file of somebody else's
+        raise RunError(f"{path} cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read ({error}); {_AGAIN}") from None
     found = values.get("schema") if isinstance(values, dict) else None
     if found not in READ_SCHEMAS:
         raise RunError(f"{path} has schema {found!r}; this version reads schema {' and '.join(map(str, READ_SCHEMAS))}")
@@ -116,9 +121,9 @@ def read_record(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) ->
             raise ValueError("its digest does not match")
         arrays_digest = values.pop("arrays_sha256")
         record = RunRecord.from_json(values)
-        _refuse_foreign_place(record.identity, directory)
     except (TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
-        raise RunError(f"{path} is damaged ({error}); remove the directory and run it again") from None
+        raise RunError(f"{path} is damaged ({error}); {_AGAIN}") from None
+    _refuse_foreign_place(record.identity, directory)
     if record.schema < SCHEMA and record.identity.condition.is_reduced:
         raise RunError(f"{path} is of a version that visited a reduced set in another order; run it again")
     return replace(record, arrays=_read_arrays(directory / ARRAYS, record, arrays_digest, arrays))
@@ -126,8 +131,9 @@ def read_record(directory: Path, *, arrays: Collection[str] = tuple(_ARRAYS)) ->
 
 def _refuse_foreign_place(identity: RunIdentity, directory: Path) -> None:
     expected = identity.path.parts
-    if directory.resolve().parts[-len(expected) :] != expected:
-        raise ValueError(f"its identity belongs in {identity.path}")
+    # Where a link leads may be called otherwise, and so may a link.
+    if all(place.parts[-len(expected) :] != expected for place in (directory.absolute(), directory.resolve())):
+        raise RunError(f"{directory} holds a run that belongs in {identity.path}; give its folders their names back")
 
 
 def _read_arrays(path: Path, record: RunRecord, digest: str, names: Collection[str]) -> dict[str, NDArray[Any]]:
@@ -147,8 +153,10 @@ def _read_arrays(path: Path, record: RunRecord, digest: str, names: Collection[s
         TypeError,
         zlib.error,
     ) as error:
-        raise RunError(f"{path} cannot be read ({error}); remove the directory and run it again") from None
-    foreign = RunError(f"{path} does not belong to the {RESULT} beside it; remove the directory and run it again")
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise RunError(f"{path} cannot be read ({error.strerror or error})") from None
+        raise RunError(f"{path} cannot be read ({error}); {_AGAIN}") from None
+    foreign = RunError(f"{path} does not belong to the {RESULT} beside it; {_AGAIN}")
     for name, array in arrays.items():
         ndim, kind = _ARRAYS[name]
         length = record.metrics.test_size if name.startswith("test_") else record.train_size
@@ -192,13 +200,34 @@ def find_run_directories(root: Path) -> Iterator[Path]:
         yield from sorted(root.glob("*/*/seed-*"))
 
 
+def other_layouts(root: Path) -> Iterator[tuple[Path, str]]:
+    """Runs that lie deeper or higher than those of `root` do: what was given for `runs` is not their directory.
+
+    Yields:
+        A directory, and in a sentence what it holds and what to give instead.
+    """
+    deeper = {run.parents[2] for run in root.glob("*/*/*/seed-*")}
+    higher = {run.parents[0] for run in root.glob("seed-*")} | {run.parents[1] for run in root.glob("*/seed-*")}
+    for place in sorted(deeper):
+        yield (
+            place,
+            f"{place} holds runs of its own, as a directory RECIPE/CONDITION/seed-1; report on it with runs={place}",
+        )
+    for place in sorted(higher):
+        holder = place.absolute().parent.parent if any(root.glob("seed-*")) else place.absolute().parent
+        yield (
+            place,
+            f"{place} is a part of a directory of runs, RECIPE/CONDITION/seed-1; report on it with runs={holder}",
+        )
+
+
 def refuse_foreign_link(directory: Path, identity: RunIdentity) -> None:
     """Raises a RunError if the directory is a link to where another run belongs, which must not be touched."""
     expected = identity.path.parts
     there = Path(os.path.realpath(directory))  # unlike resolve(), it accepts a link to itself
     if there.parts[-len(expected) :] != expected:
         raise RunError(
-            f"The run directory {directory} is a link to {there}, where another run belongs; remove the link."
+            f"The run directory {directory} is a link to {there}, where another run belongs; replace the link."
         )
 
 

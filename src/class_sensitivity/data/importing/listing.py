@@ -93,6 +93,7 @@ def list_files(settings: ImportSettings) -> Listing:
             )
         files = [file for split, root in roots.items() for file in _files_below(root, split, ignored)]
     _check_classes(files, settings)
+    _refuse_names_alike(files)
     files.sort(key=lambda file: (file.split or "", file.label, unicodedata.normalize("NFC", file.path)))
     return Listing(tuple(files), tuple(sorted(ignored)))
 
@@ -249,6 +250,24 @@ def _cells(row: list[str], columns: list[str], line: str) -> tuple[str, str, str
     if split not in (None, "train", "test"):
         raise DataError(f"{line} has the split {shown(cells[2][:80])!r}; it must be train or test.")
     return name, label, split
+
+
+# Names
+
+
+def _refuse_names_alike(files: Iterable[ImageFile]) -> None:
+    """Refuses files that a person takes for one, and of which many a file system would keep one."""
+    first: dict[str, str] = {}
+    alike = []
+    for file in files:
+        if (other := first.setdefault(unicodedata.normalize("NFC", file.path).casefold(), file.path)) != file.path:
+            alike.append((other, file.path))
+    if alike:
+        one, other = map(shown, alike[0])
+        raise DataError(
+            f"{one} and {os.path.basename(other)} differ in capital letters alone, or in how their letters are encoded "
+            f"({len(alike):,} of the files do): another machine would keep one of them; rename one."
+        )
 
 
 # Classes
