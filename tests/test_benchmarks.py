@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.explorer import chromium
 from support.reports import PLAN, WORLD
 from support.synthetic import CIFAR10, World, made_up_run, make_record, settings_of, write_record, write_study
 from test_health import scene
@@ -284,3 +285,14 @@ def test_planted_faults_are_all_there_and_found_and_counted(
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "| exact leaks | 3 | 2 | 1 |"
     assert lines[5:] == [f"| {swapped.format(number)} | 3 | 3 | 1 |" for number in (10, 20, 4)]
+
+
+@pytest.mark.slow
+def test_the_explorer_is_measured(root: Path) -> None:
+    chromium()
+    command = [sys.executable, "benchmarks/explorer.py", "--kinds", "digits", "--repeats", "1"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=True)
+    rows = dict(re.findall(r"^digits: (.*?) {2,}([\d,.]+)", done.stdout, re.MULTILINE))
+    assert 0.1 < float(rows["size of the page"]) < 2
+    assert 0 < float(rows["thumbnails that the click shows"])
+    assert 0 < float(rows["a click on its largest cell"])

@@ -162,6 +162,15 @@ def test_an_image_does_not_bleed_into_the_next():
     assert sheet[:28, 32:60].max() < 5
 
 
+def test_a_page_of_noise_does_not_grow_without_end(monkeypatch):
+    from class_sensitivity.report.explorer import thumbnails
+
+    images = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), np.uint8)
+    best = len(make_sprite(images, np.arange(50)).jpeg)
+    monkeypatch.setattr(thumbnails, "_MOST_BYTES", best // 2)
+    assert len(make_sprite(images, np.arange(50)).jpeg) <= best // 2
+
+
 def test_colours_are_not_subsampled(payload):
     sprite = make_sprite(np.zeros((4, 16, 16, 3), np.uint8), np.arange(4))
     image = Image.open(io.BytesIO(sprite.jpeg))

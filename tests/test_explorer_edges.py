@@ -90,6 +90,13 @@ def test_of_a_hundred_classes_the_most_confused_and_the_others_are_shown(browser
         labels = [label for label in visit.labels() if label.startswith("(other: 80), predicted right")]
         total = change[np.ix_(rest, rest)].sum()
         assert f"{abs(total):.1f}" in labels[0]
+        # The images of the others are those of all of them.
+        page.click("td[aria-label^='(other: 80), predicted right']")
+        assert page.inner_text("#cell-title") == "(other: 80), right"
+        assert len(visit.cells()) == 21
+        assert {int(world.labels[image]) for image in visit.images()} <= set(rest)
+        assert len(visit.images()) > 20
+        page.keyboard.press("Escape")
         page.select_option("select[aria-label='How many classes']", "30")
         assert len(visit.cells()) == 31
         # A class of which a cell is opened has its row, whatever it is confused with.

@@ -24,7 +24,9 @@ _SAMPLE_OF_A_CELL = 12
 _TRAIN_OF_A_CLASS = 24
 _TRAIN_IN_ALL = 1200
 
-_QUALITY = 88
+#: The first quality of JPEG that is tried, and those for images that are noise: a page must not grow without end.
+_QUALITIES = (88, 80, 65, 50)
+_MOST_BYTES = 8_500_000
 
 #: JPEG works on blocks of so many pixels on a side: an image that fills whole blocks does not bleed into the next.
 _BLOCK = 8
@@ -99,9 +101,12 @@ def make_sprite(images: NDArray[np.uint8], chosen: NDArray[np.integer]) -> Sprit
         image = np.pad(image, ((0, pitch_y - height), (0, pitch_x - width), (0, 0)), mode="edge")
         y, x = pitch_y * (place // columns), pitch_x * (place % columns)
         sheet[y : y + pitch_y, x : x + pitch_x] = image
-    stream = io.BytesIO()
     whole = Image.fromarray(sheet if channels == 3 else sheet[:, :, 0])
-    whole.save(stream, "JPEG", quality=_QUALITY, subsampling=0)
+    for quality in _QUALITIES:
+        stream = io.BytesIO()
+        whole.save(stream, "JPEG", quality=quality, subsampling=0)
+        if stream.tell() <= _MOST_BYTES:
+            break
     return Sprite(np.asarray(chosen, np.int64), width, height, pitch_x, pitch_y, columns, stream.getvalue())
 
 

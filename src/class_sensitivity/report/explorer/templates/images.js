@@ -128,8 +128,8 @@ function imageList(model, found, { seeds, sort, side = 64, caption }) {
  * @param {Grid} grid
  */
 function cellPanel(model, state, grid) {
-  const truth = grid.groups.findIndex((group) => group.classes[0] === state.cell?.[0]);
-  const pred = grid.groups.findIndex((group) => group.classes[0] === state.cell?.[1]);
+  const truth = grid.groups.findIndex((group) => group.key === state.cell?.[0]);
+  const pred = grid.groups.findIndex((group) => group.key === state.cell?.[1]);
   if (truth < 0 || pred < 0) return emptyPanel(model);
   const cell = grid.cell(truth, pred);
   const [from, to] = [grid.groups[truth], grid.groups[pred]];

@@ -221,8 +221,7 @@ class MatrixTable {
         const colour = cellColour(this.model, grid, truth, pred, cell);
         element.style.backgroundColor = colour.fill;
         element.style.color = colour.ink;
-        const isChosen =
-          chosen && grid.groups[truth].classes[0] === chosen[0] && grid.groups[pred].classes[0] === chosen[1];
+        const isChosen = chosen && grid.groups[truth].key === chosen[0] && grid.groups[pred].key === chosen[1];
         element.className = [
           "cell",
           truth === pred ? "diagonal" : "",
@@ -303,8 +302,7 @@ class MatrixTable {
       for (let r = 0; r <= last; r++)
         for (let c = 0; c <= last; c++) {
           const { truth, pred } = cellAt(groups.length, state.t, r, c);
-          if (groups[truth].classes[0] === state.cell[0] && groups[pred].classes[0] === state.cell[1])
-            this.focused = [r, c];
+          if (groups[truth].key === state.cell[0] && groups[pred].key === state.cell[1]) this.focused = [r, c];
         }
     }
     const element = this.cells[this.focused[0]][this.focused[1]];

@@ -13,7 +13,7 @@
  * @property {number} n  Most classes that are shown by themselves.
  * @property {number[]} k  Class or pair of a page.
  * @property {string} s  Series.
- * @property {[number, number] | null} cell  True and predicted class, places among the groups' first members.
+ * @property {[number, number] | null} cell  Keys of the groups of the true and the predicted class.
  * @property {string} tab  Which images of the cell.
  * @property {"confidence" | "seeds"} sort  Of the images.
  * @property {number} img  Image that is enlarged; -1: none.
@@ -65,7 +65,7 @@ function parseState(model, hash) {
   const canCompare = against >= 0 && model.shared(named, against).length > 0;
   const orderWords = ["given", "name", "accuracy", "lookalike", ...Object.keys(orders.sensitive)];
   const pair = (words.get("cell") ?? "").split(".").map(Number);
-  const isCell = pair.length === 2 && pair.every((c) => Number.isInteger(c) && c >= 0 && c < model.numClasses);
+  const isCell = pair.length === 2 && pair.every((c) => Number.isInteger(c) && c >= 0 && c <= model.numClasses);
   const most = Number(words.get("n"));
   const merged = (words.get("merge") ?? "").split("_").map((part) => numbersIn(part, model.numClasses));
   const taken = new Set();
@@ -129,7 +129,8 @@ function go(changes, options = {}) {
 // Classes as they are shown: in order, some as one, and of very many those that are confused most.
 
 /**
- * @typedef {{classes: number[], label: string, kind: "class" | "merged" | "other"}} Group
+ * @typedef {{classes: number[], label: string, kind: "class" | "merged" | "other", key: number}} Group
+ *   The key is its first class; that of all others is the number of classes.
  */
 
 /**
@@ -143,7 +144,8 @@ function groupsOf(model, state) {
   const order =
     orders.sensitive[state.o] ?? orders[/** @type {"given" | "name" | "accuracy" | "lookalike"} */ (state.o)];
   const merged = new Map(state.merge.flatMap((group) => group.map((c) => [c, group])));
-  const needed = new Set([...(state.cell ?? []), ...state.merge.flat(), ...state.hl]);
+  const opened = (state.cell ?? []).filter((c) => c < model.numClasses);
+  const needed = new Set([...opened, ...state.merge.flat(), ...state.hl]);
   const ranked = [...needed, ...orders.confused.filter((c) => !needed.has(c))];
   const shown = new Set(model.numClasses > state.n ? ranked.slice(0, state.n) : order);
   /** @type {Group[]} */
@@ -154,10 +156,11 @@ function groupsOf(model, state) {
     const members = merged.get(c) ?? [c];
     for (const member of members) done.add(member);
     const label = members.map((member) => classes[member]).join(" + ");
-    groups.push({ classes: members, label, kind: members.length > 1 ? "merged" : "class" });
+    groups.push({ classes: members, label, kind: members.length > 1 ? "merged" : "class", key: members[0] });
   }
   const rest = order.filter((c) => !done.has(c));
-  if (rest.length === 1) groups.push({ classes: rest, label: classes[rest[0]], kind: "class" });
-  if (rest.length > 1) groups.push({ classes: rest, label: `(other: ${rest.length})`, kind: "other" });
+  if (rest.length === 1) groups.push({ classes: rest, label: classes[rest[0]], kind: "class", key: rest[0] });
+  if (rest.length > 1)
+    groups.push({ classes: rest, label: `(other: ${rest.length})`, kind: "other", key: model.numClasses });
   return groups;
 }

@@ -19,7 +19,7 @@ function matrixTitle(model, state) {
 /** @param {Group[]} groups @returns {(truth: number, pred: number) => void} */
 function cellOpener(groups) {
   return (truth, pred) => {
-    const cell = `${groups[truth].classes[0]}.${groups[pred].classes[0]}`;
+    const cell = `${groups[truth].key}.${groups[pred].key}`;
     const known = new URLSearchParams(location.hash.slice(1)).get("cell");
     hideTip();
     if (known === cell) return focusPanel();
@@ -217,8 +217,8 @@ function doseView(model, state, controls, figure) {
     tables.dose.element,
   );
   if (state.cell) {
-    const truth = groups.find((group) => group.classes[0] === state.cell?.[0]);
-    const pred = groups.find((group) => group.classes[0] === state.cell?.[1]);
+    const truth = groups.find((group) => group.key === state.cell?.[0]);
+    const pred = groups.find((group) => group.key === state.cell?.[1]);
     if (truth && pred)
       figure.append(
         doseChart(cellCurve(model, chosen, truth.classes, pred.classes, state.u), {
