@@ -155,7 +155,7 @@ def test_a_cell_says_its_interval_p_value_and_seeds(visit, subject):
     element.hover()
     tip = visit.page.inner_text("#tip").replace("−", "-")
     assert cell.text(1, signed=True) in tip.replace(" test images", "")
-    assert re.search(r"adjusted p (<|=) [\d.]+", tip)
+    assert re.search(r"adjusted p (<|=)\s[\d.]+", tip)
     assert "differs from 0" in tip
     assert "mean of 3 seeds" in tip
     assert visit.page.locator("#tip circle").count() == len(SEEDS)

@@ -79,9 +79,8 @@ function niceRange(values) {
 
 /** @param {number} low @param {number} high */
 function ticks(low, high) {
-  const rough = (high - low) / 4 || 1;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((each) => each * power >= rough) ?? 10);
+  const power = 10 ** Math.floor(Math.log10((high - low || 1) / 5));
+  const step = power * ([1, 2, 5, 10].find((each) => (high - low) / (each * power) <= 6) ?? 10);
   const found = [];
   for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) found.push(Math.round(tick / step) * step);
   return found;

@@ -20,6 +20,14 @@ function spriteAddress(id) {
   return address;
 }
 
+/** Decodes the test images while the reader looks at the matrix, so that the first click need not wait. */
+function decodeAhead() {
+  const picture = new Image();
+  picture.src = spriteAddress("test-images");
+  // A picture that cannot be decoded is no reason to stop: its thumbnails stay empty.
+  picture.decode().catch(() => {});
+}
+
 /**
  * One thumbnail.
  * @param {Sprite} sprite

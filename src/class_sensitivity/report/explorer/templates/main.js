@@ -135,21 +135,21 @@ function answerSection(model) {
         "ul",
         {},
         advice
-          .slice(0, 4)
+          .slice(0, 3)
           .map((each) =>
             make("li", { class: each.about }, make("a", { href: hashOf(each.view), title: each.text }, each.short)),
           ),
       ),
-      advice.length > 4
+      advice.length > 3
         ? make(
             "details",
             {},
-            make("summary", {}, `${advice.length - 4} more`),
+            make("summary", {}, `${advice.length - 3} more`),
             make(
               "ul",
               {},
               advice
-                .slice(4)
+                .slice(3)
                 .map((each) =>
                   make(
                     "li",
@@ -202,7 +202,12 @@ function answerSection(model) {
     if (link?.getAttribute("href")?.startsWith("#"))
       setTimeout(() => document.getElementById("views")?.scrollIntoView(), 0);
   });
-  return make("details", { class: "answer", id: "answer", open: true }, make("summary", {}, "The answer"), columns);
+  return make(
+    "details",
+    { class: "answer", id: "answer", open: true },
+    make("summary", {}, "The answer: what was found, and what to do"),
+    columns,
+  );
 }
 
 /** @param {Model} model */
@@ -367,6 +372,7 @@ async function begin() {
     if (drop && event.target instanceof Node && !drop.contains(event.target)) drop.removeAttribute("open");
   });
   document.documentElement.dataset.ready = "true";
+  if (model.values.sprite) setTimeout(decodeAhead, 50);
 }
 
 begin();

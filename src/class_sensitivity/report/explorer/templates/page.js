@@ -72,7 +72,7 @@ function percent(share) {
 /** @param {number} p */
 function pValue(p) {
   if (!Number.isFinite(p)) return "not tested";
-  return p < 0.001 ? "< 0.001" : `= ${p.toPrecision(2)}`;
+  return p < 0.001 ? "<\u00a00.001" : `=\u00a0${p.toPrecision(2)}`;
 }
 
 // Colours
