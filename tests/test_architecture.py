@@ -324,6 +324,7 @@ def test_every_experiment_can_be_run(forked, tmp_path, name):
     assert (done.rc, done.stderr) == (0, "")
     sweeper = OmegaConf.load(ROOT / "conf" / "experiment" / f"{name}.yaml").hydra.sweeper
     settings = {str(key): str(values) for key, values in sweeper.get("params", {}).items()}
+    settings |= dict(word.split("=", 1) for word in SMALL)  # what the command line says replaces the experiment's
     expected = 0
     for condition in sweeper.get("conditions", [""]):
         grid = settings | dict(word.split("=") for word in condition.split())

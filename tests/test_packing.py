@@ -1,0 +1,51 @@
+"""Packed copies of runs: small, whole, and with the same statistics."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from class_sensitivity.analysis.sensitivity import analyse
+from class_sensitivity.analysis.study import load_runs
+from class_sensitivity.errors import RunError
+from class_sensitivity.report.tables import classes_table, relative_table
+from class_sensitivity.runs.directory import find_run_directories, read_record
+from class_sensitivity.runs.packing import pack_runs
+
+
+@pytest.fixture(scope="module")
+def packed(plan_root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("packed")
+    assert pack_runs(plan_root, out) == len([*find_run_directories(plan_root)])
+    return out
+
+
+def test_every_number_of_a_report_is_the_same(plan_root, packed):
+    (study,), (copy,) = load_runs(plan_root), load_runs(packed)
+    np.testing.assert_array_equal(study.preds, copy.preds)
+    assert study.arrays.identical(copy.arrays)
+    for table in (classes_table, relative_table):
+        pd.testing.assert_frame_equal(*(table(analyse(each, resamples=50)) for each in (study, copy)))
+
+
+def test_a_copy_has_its_own_digest_and_no_large_array(packed, plan_root):
+    for directory in find_run_directories(packed):
+        assert {path.name for path in directory.iterdir()} == {"result.json", "arrays.npz"}
+        record = read_record(directory, arrays=("test_labels", "test_preds"))
+        assert {array.dtype for array in record.arrays.values()} == {np.dtype(np.int8)}
+        assert record == read_record(plan_root / directory.relative_to(packed), arrays=())
+
+
+def test_a_run_that_is_damaged_is_not_copied(plan_root, tmp_path):
+    for source in [*find_run_directories(plan_root)][:2]:
+        place = tmp_path / "runs" / source.relative_to(plan_root)
+        place.mkdir(parents=True)
+        for path in source.iterdir():
+            (place / path.name).write_bytes(path.read_bytes())
+    (place / "arrays.npz").write_bytes(b"")
+    assert pack_runs(tmp_path / "runs", tmp_path / "copies") == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(plan_root, tmp_path):
+    (tmp_path / "copies").write_text("a file")
+    with pytest.raises(RunError, match=r"copies.* cannot be written"):
+        pack_runs(plan_root, tmp_path / "copies")
