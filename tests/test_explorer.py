@@ -13,14 +13,16 @@ import pytest
 from PIL import Image
 from support.commands import ROOT
 from support.explorer import DIGITS_PLAN, digits, stored, subject_of, write_digits_study, write_page
-from support.reports import WORLD, leave_unpictured, settings
+from support.reports import WORLD, leave_unpictured, settings, words_of
 from support.synthetic import THREE, World, shares, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.seriation import lookalike_order
 from class_sensitivity.analysis.statistics import adjusted_p, benjamini_hochberg
+from class_sensitivity.report import build
 from class_sensitivity.report.build import write_report
-from class_sensitivity.report.explorer.page import SCRIPTS, file_name, safe_json
+from class_sensitivity.report.explorer import page
+from class_sensitivity.report.explorer.page import SCRIPTS, file_names, safe_json
 from class_sensitivity.report.explorer.payload import Payload, Subject, payload_of
 from class_sensitivity.report.explorer.thumbnails import (
     choose_test_images,
@@ -269,13 +271,25 @@ def test_a_report_of_several_studies_has_one_explorer_for_each(tmp_path, monkeyp
     write_study(tmp_path / "runs", replace(WORLD, model="lenet"), plan, (1, 2), model="lenet", model__options={})
     write_report(settings(tmp_path / "runs", tmp_path / "report"))
     names = sorted(path.name for path in (tmp_path / "report").glob("explorer*.html"))
-    recipes = sorted(path.name for path in (tmp_path / "runs").iterdir())
-    assert names == sorted([file_name(recipes[0], first=True), file_name(recipes[1], first=False)])
+    first, second = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert names == [f"explorer-{second}.html", "explorer.html"]
+    assert f'"studies":[{{"name":"{first}"' in (tmp_path / "report" / names[0]).read_text(encoding="utf-8")
     index = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     for name in names:
         assert f'href="{name}"' in index
     # A report is replaced, its explorers too.
     write_report(settings(tmp_path / "runs", tmp_path / "report"))
+
+
+def test_too_many_classes_have_no_explorer_and_the_report_says_so(tmp_path, monkeypatch, subject):
+    leave_unpictured(monkeypatch)
+    for module in (build, page):
+        monkeypatch.setattr(module, "MOST_CLASSES", 2)
+    write_study(tmp_path / "runs", WORLD, {BASELINE: shares([0.9, 0.8, 0.7])}, (1, 2))
+    write_report(settings(tmp_path / "runs", tmp_path / "report"))
+    assert not list((tmp_path / "report").glob("explorer*"))
+    assert "The explorer is missing: it shows 2 classes at most." in words_of(tmp_path / "report")
+    assert file_names([subject.results.study]) == {}
 
 
 def test_runs_whose_records_are_gone_have_no_confidence_and_a_page_all_the_same(tmp_path):

@@ -285,6 +285,7 @@ def test_an_image_is_enlarged_with_its_history(visit, runs, labels):
     visit.page.keyboard.press("Escape")
     visit.page.wait_for_function("() => !new URLSearchParams(location.hash.slice(1)).has('img')")
     assert not visit.page.locator("#image[open]").count()
+    assert visit.page.evaluate("() => document.activeElement.dataset.image") == str(image), "the focus is where it was"
 
 
 @pytest.mark.slow

@@ -35,8 +35,8 @@ from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.report import variance
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
 from class_sensitivity.report.console import print_comparison, print_section
-from class_sensitivity.report.explorer.page import EXPLORER_FILE, file_name, write_explorer
-from class_sensitivity.report.explorer.payload import Subject
+from class_sensitivity.report.explorer.page import EXPLORER_FILE, file_names, write_explorer
+from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject
 from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
 from class_sensitivity.report.findings import Line, at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
@@ -152,6 +152,7 @@ def _write_all(
         lengths = lengths_of([results.study for results in all_results], settings.alpha)
         models = compared_models(all_results, separations, settings)
         compared: list[ModelsCompared | LengthsOfRecipe] = [*models, *lengths]
+    explorers = file_names([plan.results.study for plan in plans])
     sections: list[Section] = []
     comparisons: list[ComparisonSection] = []
     defects: list[str] = []
@@ -198,7 +199,7 @@ def _write_all(
                     claims=plan.claims,
                     verdicts=verdicts,
                     figures=figures,
-                    explorer=file_name(results.study.recipe, first=not sections),
+                    explorer=explorers.get(results.study.recipe, ""),
                 )
             )
     with console.status("Explorer ..."):
@@ -275,6 +276,8 @@ def _plan(
     specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects))
     specs += separation.specs() if separation else []
     calibration = calibration_of(results)
+    if study.num_classes > MOST_CLASSES:
+        missing.append(f"The explorer is missing: it shows {MOST_CLASSES} classes at most.")
     if calibration is None:
         missing.append("Calibration is missing: the record of a run, with its probabilities, cannot be read.")
     else:

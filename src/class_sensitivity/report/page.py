@@ -121,7 +121,7 @@ class Section:
         claims: The claims about its data set, if there are any.
         verdicts: On each of these claims.
         figures: In the order of the page.
-        explorer: File name of the page on which every number leads to its images.
+        explorer: File name of the page on which every number leads to its images; empty where there is none.
     """
 
     results: Results

@@ -12,8 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from class_sensitivity import __version__
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.report.explorer.packing import pack
-from class_sensitivity.report.explorer.payload import Payload, Subject, payload_of
+from class_sensitivity.report.explorer.payload import MOST_CLASSES, Payload, Subject, payload_of
 from class_sensitivity.runs.condition import path_part
 
 #: The parts of the page's one script, in their order.
@@ -25,26 +26,35 @@ EXPLORER_FILE = re.compile(r"explorer(-[A-Za-z0-9._-]+)?\.html")
 _ROOM = "class_sensitivity.report.explorer"
 
 
-def file_name(recipe: str, *, first: bool) -> str:
-    """Where the explorer of a study is, beside the printed report."""
-    return "explorer.html" if first else f"explorer-{path_part(recipe)}.html"
+def file_names(studies: Sequence[Study]) -> dict[str, str]:
+    """Where the explorer of each study is, beside the printed report, by its recipe.
+
+    Args:
+        studies: In the order of the report; one of more than `MOST_CLASSES` classes has none.
+    """
+    recipes = [study.recipe for study in studies if study.num_classes <= MOST_CLASSES]
+    return {
+        recipe: f"explorer-{path_part(recipe)}.html" if place else "explorer.html"
+        for place, recipe in enumerate(recipes)
+    }
 
 
 def write_explorer(folder: Path, subjects: Sequence[Subject], report: str) -> None:
-    """Writes one page a study.
+    """Writes one page a study, of those that have one.
 
     Args:
         folder: The report's.
         subjects: The studies, in the order of the report.
         report: File name of the printed report.
     """
-    recipes = [subject.results.study.recipe for subject in subjects]
-    names = [file_name(recipe, first=place == 0) for place, recipe in enumerate(recipes)]
-    for subject, name in zip(subjects, names, strict=True):
-        others = [{"name": recipe, "file": other} for recipe, other in zip(recipes, names, strict=True)]
-        payload = payload_of(subject)
-        payload.values.update(studies=others if len(others) > 1 else [], report=report, version=__version__)
-        (folder / name).write_text(render(payload), encoding="utf-8")
+    names = file_names([subject.results.study for subject in subjects])
+    others = [{"name": recipe, "file": name} for recipe, name in names.items()]
+    for subject in subjects:
+        recipe = subject.results.study.recipe
+        if recipe in names:
+            payload = payload_of(subject)
+            payload.values.update(studies=others if len(others) > 1 else [], report=report, version=__version__)
+            (folder / names[recipe]).write_text(render(payload), encoding="utf-8")
 
 
 def render(payload: Payload) -> str:

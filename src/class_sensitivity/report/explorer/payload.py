@@ -40,6 +40,9 @@ from class_sensitivity.runs.directory import read_record
 Floats = NDArray[np.float64]
 Json = dict[str, Any]
 
+#: Most classes of a study that has an explorer: the matrices grow with the square of their number.
+MOST_CLASSES = 300
+
 #: A number of the page has so many digits that are not 0.
 _DIGITS = 6
 

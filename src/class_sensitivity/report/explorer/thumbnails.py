@@ -76,6 +76,11 @@ def thumbnail_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
+def _pitch(side: int) -> int:
+    """Pixels of the whole blocks that an image takes."""
+    return -(-side // _BLOCK) * _BLOCK
+
+
 def make_sprite(images: NDArray[np.uint8], chosen: NDArray[np.integer]) -> Sprite:
     """Lays thumbnails into one JPEG without chroma subsampling.
 
@@ -86,7 +91,7 @@ def make_sprite(images: NDArray[np.uint8], chosen: NDArray[np.integer]) -> Sprit
     from PIL import Image
 
     height, width = thumbnail_size(*images.shape[1:3])
-    pitch_y, pitch_x = (-(-side // _BLOCK) * _BLOCK for side in (height, width))
+    pitch_y, pitch_x = _pitch(height), _pitch(width)
     columns = max(1, math.ceil(math.sqrt(len(chosen) * pitch_y / pitch_x)))
     rows = math.ceil(len(chosen) / columns)
     channels = 3 if images.shape[3] == 3 else 1
@@ -133,7 +138,7 @@ def choose_test_images(labels: NDArray[np.integer], preds: NDArray[np.integer], 
     """
     number = len(labels)
     height, width = thumbnail_size(*shape[:2])
-    most = min(_MOST_PIXELS_IN_ALL // (height * width), _MOST_PREDICTIONS // max(1, len(preds)))
+    most = min(_MOST_PIXELS_IN_ALL // (_pitch(height) * _pitch(width)), _MOST_PREDICTIONS // max(1, len(preds)))
     if (height, width) == tuple(shape[:2]) and number <= most:
         return Choice(np.arange(number), "")
     wrong = (preds != labels).sum(axis=0)

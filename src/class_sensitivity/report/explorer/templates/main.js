@@ -160,6 +160,10 @@ function answerSection(model) {
             ),
           )
         : null,
+    ),
+    make(
+      "div",
+      { class: "below" },
       claims.length
         ? make(
             "details",
@@ -175,7 +179,7 @@ function answerSection(model) {
                   make("span", { class: `verdict ${each.verdict.split(" ")[0]}` }, each.verdict),
                   " ",
                   each.view ? make("a", { href: hashOf(each.view) }, each.claim) : each.claim,
-                  make("p", { class: "soft" }, each.text, each.needed ? ` It would take ${each.needed}.` : ""),
+                  make("p", { class: "soft" }, each.text, each.needed ? ` To decide it: ${each.needed}.` : ""),
                   each.command ? make("code", {}, each.command) : null,
                 ),
               ),
@@ -275,6 +279,7 @@ function closeOutside(event) {
 
 let lastCell = "";
 let lastView = "";
+let lastShown = "";
 
 /** Shows what the address says. @param {Model} model */
 function show(model) {
@@ -282,6 +287,10 @@ function show(model) {
   const part = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
   const focused = document.activeElement instanceof HTMLElement ? focusName(document.activeElement) : "";
   hideTip();
+  // An image is enlarged over a page that stays as it is, and the focus goes back to its thumbnail.
+  const shown = [hashWith({ img: null }), scheme(), player.timer].join();
+  if (shown === lastShown) return showImage(model, state);
+  lastShown = shown;
   part("views").replaceChildren(
     ...VIEWS.map((view) =>
       make(
