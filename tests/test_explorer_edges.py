@@ -159,8 +159,10 @@ def test_claims_and_advice_lead_to_their_evidence(browser, tmp_path, monkeypatch
     leave_unpictured(monkeypatch)
     world = World(CIFAR10, 60)
     recall = np.array([0.84, 0.9, 0.72, 0.62, 0.79, 0.7, 0.86, 0.84, 0.9, 0.88])
-    plan = {BASELINE: shares(recall), noise(0.2): shares(recall - 0.1), reduction(0.2): shares(recall - 0.02)}
-    plan |= {noise(0.1): shares(recall - 0.05), noise(0.3): shares(recall - 0.2), reduction(0.6): shares(recall - 0.1)}
+    alike = np.ones((10, 10))
+    alike[3, 5] = alike[5, 3] = 40
+    costs = {BASELINE: 0, noise(0.1): 0.05, noise(0.2): 0.1, noise(0.3): 0.2, reduction(0.2): 0.02, reduction(0.6): 0.1}
+    plan = {condition: shares(recall - cost, alike) for condition, cost in costs.items()}
     root = write_study(tmp_path / "runs", world, plan, (1, 2, 3), data="cifar10", data__dir=str(tmp_path))
     write_report(settings(root, tmp_path / "report"))
     with visited(browser, tmp_path / "report" / "explorer.html") as visit:
@@ -176,6 +178,12 @@ def test_claims_and_advice_lead_to_their_evidence(browser, tmp_path, monkeypatch
         assert "v=pair&c=baseline&k=3.4" in views["Cat is taken for deer more often than deer for cat."]
         assert "v=class" in views["Bird has the largest fall under noise."]
         assert "k=2" in views["Bird has the largest fall under noise."]
+        # What a merge would bring stands in the view that its advice leads to.
+        page.evaluate("() => { for (const each of document.querySelectorAll('.answer details')) each.open = true; }")
+        gain = re.search(r"from ([\d.]+) to ([\d.]+) %", page.inner_text(".about-merge p >> nth=0"))
+        page.locator(".about-merge a >> nth=0").click()
+        after, before = re.search(r"accuracy ([\d.]+) % instead of ([\d.]+) %", page.inner_text("#merged")).groups()
+        assert (f"{float(before):.1f}", f"{float(after):.1f}") == gain.groups()
         hrefs = "() => [...document.querySelectorAll('.answer a')].map(a => a.getAttribute('href'))"
         for href in page.evaluate(hrefs):
             if href.startswith("#"):

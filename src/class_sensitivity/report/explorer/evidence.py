@@ -23,6 +23,7 @@ def link_to(
     classes: Sequence[int] = (),
     series: str = "",
     mark: Sequence[int] = (),
+    merged: Sequence[int] = (),
 ) -> Json:
     """A view of the page, as the words of its address.
 
@@ -34,6 +35,7 @@ def link_to(
         classes: Of a class or pair page.
         series: Whose levels are shown.
         mark: Classes that are pointed out.
+        merged: Classes that count as one.
     """
     words: Json = {"v": view}
     if condition is not None and study.has(condition):
@@ -46,6 +48,8 @@ def link_to(
         words["s"] = series
     if mark:
         words["hl"] = ".".join(str(int(c)) for c in mark)
+    if merged:
+        words["merge"] = ".".join(str(int(c)) for c in merged)
     return words
 
 
@@ -72,7 +76,7 @@ def of_advice(advice: Advice, results: Results) -> Json:
     curves = list(results.curves)
     first = next((name for name in curves if name in study.noise_series), curves[0] if curves else "")
     if advice.about == MERGE and len(classes) == 2:
-        view = link_to(study, "pair", condition=BASELINE, classes=classes)
+        view = link_to(study, "matrix", condition=BASELINE, merged=classes)
     elif advice.about == BUY and results.costs:
         cost = max(results.costs, key=lambda each: each.noise.level)
         view = link_to(study, "side", condition=cost.noise, other=cost.control)

@@ -261,7 +261,7 @@ function movesOf(model, state, grid, from, to) {
         click: () => go({ tab: move.name }, { replace: true }),
       },
       make("span", {}, move.label),
-      make("b", {}, `${move.sign > 0 ? "+" : move.sign < 0 ? "−" : ""}${number(totals[at], 1)}`),
+      make("b", {}, number(move.sign < 0 ? -totals[at] : totals[at], 1, move.sign > 0)),
     ),
   );
   const list = make("div", { role: "tablist", "aria-label": "What became of the images", class: "tabs" }, tabs);

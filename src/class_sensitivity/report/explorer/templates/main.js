@@ -91,6 +91,19 @@ function findingItem(model, finding) {
   return make("li", {}, make("a", { href }, finding.text));
 }
 
+/** Every piece of advice with the numbers behind it. @param {Advice[]} advice */
+function allAdvice(advice) {
+  const items = advice.map((each) =>
+    make(
+      "li",
+      { class: `about-${each.about}` },
+      make("a", { href: hashOf(each.view) }, each.short),
+      make("p", { class: "soft" }, each.text),
+    ),
+  );
+  return make("details", {}, make("summary", {}, `All ${advice.length}, with their numbers`), make("ul", {}, items));
+}
+
 /** What was found, in words; every sentence leads to what shows it. @param {Model} model */
 function answerSection(model) {
   const { findings, advice, claims, claims_title, caveats } = model.values;
@@ -137,29 +150,10 @@ function answerSection(model) {
         advice
           .slice(0, 3)
           .map((each) =>
-            make("li", { class: each.about }, make("a", { href: hashOf(each.view), title: each.text }, each.short)),
+            make("li", { class: `about-${each.about}` }, make("a", { href: hashOf(each.view) }, each.short)),
           ),
       ),
-      advice.length > 3
-        ? make(
-            "details",
-            {},
-            make("summary", {}, `${advice.length - 3} more`),
-            make(
-              "ul",
-              {},
-              advice
-                .slice(3)
-                .map((each) =>
-                  make(
-                    "li",
-                    { class: each.about },
-                    make("a", { href: hashOf(each.view), title: each.text }, each.short),
-                  ),
-                ),
-            ),
-          )
-        : null,
+      advice.length ? allAdvice(advice) : null,
     ),
     make(
       "div",
