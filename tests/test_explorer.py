@@ -16,12 +16,15 @@ from support.explorer import DIGITS_PLAN, digits, stored, subject_of, write_digi
 from support.reports import WORLD, leave_unpictured, settings, words_of
 from support.synthetic import THREE, World, shares, write_study
 
+from class_sensitivity.analysis.advice import IMAGES, Advice
 from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.seriation import lookalike_order
 from class_sensitivity.analysis.statistics import adjusted_p, benjamini_hochberg
+from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.report import build
 from class_sensitivity.report.build import write_report
 from class_sensitivity.report.explorer import page
+from class_sensitivity.report.explorer.evidence import of_advice
 from class_sensitivity.report.explorer.page import SCRIPTS, file_names, safe_json
 from class_sensitivity.report.explorer.payload import Payload, Subject, payload_of
 from class_sensitivity.report.explorer.thumbnails import (
@@ -115,6 +118,14 @@ def test_every_sentence_leads_somewhere(payload, subject):
     assert misled["v"] == "side"
     assert (misled["c"], misled["b"]) == (noise(0.2).name, reduction(0.2).name)
     assert [each.sentence for each in findings_with_evidence(subject.results)] == sentences
+
+
+def test_advice_on_single_images_leads_to_the_cell_of_most_suspects(subject):
+    suspects = [
+        Suspect(index, label, predicted, 0.9, 0.1) for index, label, predicted in ((4, 8, 1), (5, 3, 5), (9, 3, 5))
+    ]
+    advised = of_advice(Advice(IMAGES, "look at 3 test labels", "Look."), subject.results, suspects)
+    assert advised["view"] == {"v": "matrix", "c": "baseline", "cell": "3.5"}
 
 
 def test_orders_are_those_of_the_results(payload, subject):

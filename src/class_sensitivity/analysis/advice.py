@@ -26,7 +26,8 @@ MOST_MERGES = 3
 #: Fewer seeds than these say nothing of chance.
 _FEWEST_SEEDS = 2
 
-LABELS, COLLECT, CHEAP, MERGE, BUY, PRICE = "labels", "collect", "cheap", "merge", "buy", "price"
+LABELS, COLLECT, CHEAP, MERGE = "labels", "collect", "cheap", "merge"
+BUY, PRICE, IMAGES = "buy", "price", "images"
 UNDECIDED = "undecided"
 
 

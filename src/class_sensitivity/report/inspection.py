@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from class_sensitivity.analysis.advice import Advice
+from class_sensitivity.analysis.advice import IMAGES, Advice
 from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.health import ImageRef
 from class_sensitivity.data.inspection import Inspection, inspect_data, write_inspection
@@ -47,7 +47,7 @@ def advise_on_images(suspects: Sequence[Suspect], inspection: Inspection | None)
     """What to do about single images: labels to look at, copies to remove."""
     if number := len(suspects):
         yield Advice(
-            "images",
+            IMAGES,
             f"look at {_counted(number, 'test label')}",
             f"Look at the labels of {_counted(number, 'test image')}: every network of the baseline is sure that "
             f"{'it is' if number == 1 else 'they are'} of one other class. The figure shows the first, "
@@ -58,7 +58,7 @@ def advise_on_images(suspects: Sequence[Suspect], inspection: Inspection | None)
     health = inspection.health
     if number := len(health.exact_leaks):
         yield Advice(
-            "images",
+            IMAGES,
             f"remove {_counted(number, 'leak')}",
             f"Take {_counted(number, 'test image')} out of the training set, or out of the test set: "
             + ("it is in both, and makes" if number == 1 else "they are in both, and make")
@@ -66,7 +66,7 @@ def advise_on_images(suspects: Sequence[Suspect], inspection: Inspection | None)
         )
     if number := len(health.near_leaks):
         yield Advice(
-            "images",
+            IMAGES,
             f"look at {_counted(number, 'likely leak')}",
             f"Look at {_counted(number, 'test image')} that "
             + ("looks like a training image" if number == 1 else "look like training images")
@@ -74,7 +74,7 @@ def advise_on_images(suspects: Sequence[Suspect], inspection: Inspection | None)
         )
     if number := len(health.exact_conflicts) + len(health.near_conflicts):
         yield Advice(
-            "images",
+            IMAGES,
             f"decide {_counted(number, 'double label')}",
             f"Decide on one label for {_counted(number, 'picture')} that "
             f"{'is' if number == 1 else 'are'} there under two.",
@@ -96,7 +96,7 @@ def _sizes(inspection: Inspection) -> Iterator[Line]:
     least, most = int(train.argmin()), int(train.argmax())
     uneven = f"; {names[least]} has {train[least]:,} to train on, {names[most]} {train[most]:,}"
     yield Line(
-        "images",
+        IMAGES,
         f"{train.sum():,} to train on and {sum(inspection.test_counts):,} to test on, of {len(names)} classes"
         + (uneven if train[least] < train[most] else f", {train[least]:,} of each to train on"),
     )

@@ -1,13 +1,15 @@
 """From a sentence to the view that shows it: a view is what stands behind the # of the page's address."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from class_sensitivity.analysis.advice import BUY, LABELS, MERGE, Advice
+from class_sensitivity.analysis.advice import BUY, IMAGES, LABELS, MERGE, Advice
 from class_sensitivity.analysis.claims.claim_set import ClaimSet
 from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.study import Study
+from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.report.findings import Finding
 from class_sensitivity.runs.condition import BASELINE, Condition
 
@@ -24,6 +26,7 @@ def link_to(
     series: str = "",
     mark: Sequence[int] = (),
     merged: Sequence[int] = (),
+    cell: Sequence[int] = (),
 ) -> Json:
     """A view of the page, as the words of its address.
 
@@ -36,20 +39,18 @@ def link_to(
         series: Whose levels are shown.
         mark: Classes that are pointed out.
         merged: Classes that count as one.
+        cell: True and predicted class of the cell that is open.
     """
     words: Json = {"v": view}
     if condition is not None and study.has(condition):
         words["c"] = condition.name
     if other is not None and study.has(other):
         words["b"] = other.name
-    if classes:
-        words["k"] = ".".join(str(int(c)) for c in classes)
     if series:
         words["s"] = series
-    if mark:
-        words["hl"] = ".".join(str(int(c)) for c in mark)
-    if merged:
-        words["merge"] = ".".join(str(int(c)) for c in merged)
+    for key, numbers in (("k", classes), ("hl", mark), ("merge", merged), ("cell", cell)):
+        if numbers:
+            words[key] = ".".join(str(int(c)) for c in numbers)
     return words
 
 
@@ -69,14 +70,17 @@ def of_finding(found: Finding, study: Study) -> Json:
     return {"text": found.sentence, "view": view, "place": ""}
 
 
-def of_advice(advice: Advice, results: Results) -> Json:
-    """A piece of advice and its view."""
+def of_advice(advice: Advice, results: Results, suspects: Sequence[Suspect]) -> Json:
+    """A piece of advice and its view; that on single images leads to the cell that holds most of the suspects."""
     study = results.study
     classes = [study.class_names.index(name) for name in advice.classes if name in study.class_names]
     curves = list(results.curves)
     first = next((name for name in curves if name in study.noise_series), curves[0] if curves else "")
     if advice.about == MERGE and len(classes) == 2:
         view = link_to(study, "matrix", condition=BASELINE, merged=classes)
+    elif advice.about == IMAGES and suspects:
+        cells = Counter((each.label, each.predicted) for each in suspects)
+        view = link_to(study, "matrix", condition=BASELINE, cell=cells.most_common(1)[0][0])
     elif advice.about == BUY and results.costs:
         cost = max(results.costs, key=lambda each: each.noise.level)
         view = link_to(study, "side", condition=cost.noise, other=cost.control)
