@@ -311,3 +311,41 @@ function legend(grid) {
     make("span", { class: "key" }, stops(RIGHT[scheme()]), "right: none to all of the class"),
   );
 }
+
+/** @param {Model} model @param {State} state */
+function mostChoice(model, state) {
+  /** @type {[string, string][]} */
+  const options = [10, 20, 30, 60]
+    .filter((n) => n < model.numClasses)
+    .map((n) => [String(n), `the ${n} most confused`]);
+  if (model.numClasses <= 60) options.push(["60", "all"]);
+  return make(
+    "label",
+    {},
+    "Classes ",
+    choice(options, String(state.n), (n) => go({ n }), "How many classes"),
+  );
+}
+
+/**
+ * How any matrix is laid out: units, axes, order, merged classes, and how many classes.
+ * @param {Model} model
+ * @param {State} state
+ */
+function layoutControls(model, state) {
+  return [
+    unitChoice(state),
+    segments(
+      "Axes",
+      [
+        ["article", "Truth below"],
+        ["rows", "Truth in rows"],
+      ],
+      state.t,
+      (t) => go({ t }),
+    ),
+    orderChoice(model, state),
+    mergeControl(model, state),
+    model.numClasses > MANY ? mostChoice(model, state) : null,
+  ];
+}

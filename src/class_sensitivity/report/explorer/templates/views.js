@@ -78,19 +78,7 @@ function matrixView(model, state, controls, figure) {
         state.m,
         (m) => go({ m }),
       ),
-      unitChoice(state),
-      segments(
-        "Axes",
-        [
-          ["article", "Truth below"],
-          ["rows", "Truth in rows"],
-        ],
-        state.t,
-        (t) => go({ t }),
-      ),
-      orderChoice(model, state),
-      mergeControl(model, state),
-      model.numClasses > MANY && mostChoice(model, state),
+      layoutControls(model, state),
     ),
   );
   if (!tables.matrix)
@@ -116,21 +104,6 @@ function matrixView(model, state, controls, figure) {
   if (grid.other >= 0 && !grid.estimated)
     figure.append(make("p", { class: "soft" }, estimateApology(grid, groups[0], groups[0])));
   return grid;
-}
-
-/** @param {Model} model @param {State} state */
-function mostChoice(model, state) {
-  /** @type {[string, string][]} */
-  const options = [10, 20, 30, 60]
-    .filter((n) => n < model.numClasses)
-    .map((n) => [String(n), `the ${n} most confused`]);
-  if (model.numClasses <= 60) options.push(["60", "all"]);
-  return make(
-    "label",
-    {},
-    "Classes ",
-    choice(options, String(state.n), (n) => go({ n }), "How many classes"),
-  );
 }
 
 // Every cell over the dose
@@ -167,18 +140,7 @@ function doseView(model, state, controls, figure) {
             "Series of levels",
           ),
         ),
-      unitChoice(state),
-      segments(
-        "Axes",
-        [
-          ["article", "Truth below"],
-          ["rows", "Truth in rows"],
-        ],
-        state.t,
-        (t) => go({ t }),
-      ),
-      orderChoice(model, state),
-      model.numClasses > MANY && mostChoice(model, state),
+      layoutControls(model, state),
     ),
   );
   if (!chosen || !comparable) {
@@ -359,23 +321,7 @@ function sideView(model, state, controls, figure) {
         "Misled: minus its matched removal",
       ),
     ),
-    make(
-      "div",
-      { class: "row" },
-      unitChoice(state),
-      segments(
-        "Axes",
-        [
-          ["article", "Truth below"],
-          ["rows", "Truth in rows"],
-        ],
-        state.t,
-        (t) => go({ t }),
-      ),
-      orderChoice(model, state),
-      mergeControl(model, state),
-      model.numClasses > MANY && mostChoice(model, state),
-    ),
+    make("div", { class: "row" }, layoutControls(model, state)),
   );
   const relative = (/** @type {number} */ c) =>
     gridOf(model, {
