@@ -34,7 +34,7 @@ TRAIN_SIZE, TEST_SIZE = 1000, 200
 #: The class of which most training images are missing.
 THIN, THIN_SIZE = "truck", 50
 #: How many of each fault.
-EXACT_LEAKS, NEAR_LEAKS, CONFLICTS, SWAPPED = 30, 20, 10, 40
+EXACT_LEAKS, NEAR_LEAKS, SWAPPED = 30, 20, 40
 
 #: What files that are no images hold.
 BROKEN = {

@@ -80,7 +80,24 @@ def test_what_is_not_decided_is_said_with_the_seeds_that_it_would_take():
         "whose labels to check first",
         "of which class to collect more",
     ]
-    assert all(re.search(r"it would take (about \d+ seeds|never)", each.sentence) for each in pieces)
+    assert all(re.search(r"it would take (about \d+ seeds|more test images)", each.sentence) for each in pieces)
+
+    for each in pieces:
+        # The command runs what is missing of so many seeds; where no number of them is enough there is none.
+        needed = re.search(r"about (\d+) seeds", each.sentence)
+        ran = re.search(r"seed=(?:range\(2,(\d+)\)|([\d,]+))", each.command)
+        assert bool(ran) == bool(needed)
+        if needed and ran:
+            last = int(ran[1]) - 1 if ran[1] else int(ran[2].split(",")[-1])
+            assert last == max(2, int(needed[1]) - 1), "seeds are counted from 0"
+            assert each.command.startswith("python train.py -m ")
+
+
+def test_one_seed_is_answered_with_the_command_that_runs_more():
+    results = made_up(4, {noise(0.2): [0.1] * 6}, seeds=1, per_class=40)
+    (piece,) = advise(results)
+    assert piece.short == "run more seeds"
+    assert piece.command == "python train.py -m noise.frac=0,0.2 seed=1,2,3,4 data= model="
 
 
 def test_no_class_is_named_where_all_fall_alike():

@@ -363,19 +363,19 @@ def note(falls: dict[str, float], name: str, images: int = 400) -> str:
     [
         (
             {"ant": 0.05, "bee": 0.4, "cow": 0.05},
-            "Bee falls most under label noise (shuffle), and the others are excluded.",
+            "Bee falls most under label noise (shuffle), and certainly no other class.",
         ),
         (
             {"ant": 0.400, "bee": 0.405, "cow": 0.05, "dog": 0.1},
-            "Bee or ant can fall most under label noise (shuffle), and the others are excluded",
+            "The class that falls most under label noise (shuffle) is bee or ant",
         ),
         (
             {"ant": 0.2, "bee": 0.2, "cow": 0.2, "dog": 0.01},
-            "Any class can fall most under label noise (shuffle), except dog.",
+            "Any class but dog may be the one that falls most under label noise (shuffle).",
         ),
         (
             {"ant": 0.2, "bee": 0.2, "cow": 0.2},
-            "Any class can fall most under label noise (shuffle).",
+            "Any class may be the one that falls most under label noise (shuffle).",
         ),
     ],
 )
@@ -388,7 +388,7 @@ def test_a_tie_is_one_that_the_intervals_show_and_not_just_what_was_not_told_apa
     falls = {"ant": 0.05, "bee": 0.05, "cow": 0.001, "dog": 0.001}
     for images, told in ((4000, True), (400, False)):
         words = note(falls, "ant", images)
-        assert re.match("(Ant or bee|Bee or ant) can fall most under", words)
+        assert re.match("The class that falls most under label noise .shuffle. is (ant or bee|bee or ant)", words)
         assert (tie in words) == told, "not told apart is not the same as alike"
 
 

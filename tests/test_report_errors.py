@@ -99,7 +99,7 @@ MISTAKES = {
     "alpha=nan": ["alpha=nan", "between 0 and 1"],
     "alpha=five": ["alpha=five", "Float"],
     "resamples=10": ["resamples=10", "100 or more"],
-    "price.record=1": ["price.record=1.0 without price.check: give both, or neither."],
+    "price.example=1": ["price.example=1.0 without price.check: give both, or neither."],
     "cells=[[ant]]": ["cells=", "[true class, predicted class]"],
     "seed=-1": ["seed=-1", "0 to 9223372036854775807"],
     "aplha=0.1": ["aplha", "alpha"],

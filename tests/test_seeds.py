@@ -184,8 +184,8 @@ def test_the_differences_look_as_large_as_the_median_of_what_they_would_give():
     [
         (SeedsNeeded(12, 8, 31), "about 12 seeds (8 to 31)"),
         (SeedsNeeded(12, 8, None), "about 12 seeds (8 to many more)"),
-        (SeedsNeeded(None, 40, None), "never on this test set (40 seeds at best)"),
-        (SeedsNeeded(None, None, None), "never on this test set"),
+        (SeedsNeeded(None, 40, None), "more test images, not more seeds (40 seeds at best)"),
+        (SeedsNeeded(None, None, None), "more test images, not more seeds"),
     ],
 )
 def test_seeds_needed_in_words(needed, text):

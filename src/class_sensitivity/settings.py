@@ -251,11 +251,11 @@ class PriceSettings:
     """What more data and better labels cost, in one currency; None: not known.
 
     Attributes:
-        record: Of a new record with its label, made as the present ones were.
-        check: Of checking the label of a record, and mending it if it is wrong.
+        example: Of a new example with its label, made as the present ones were.
+        check: Of checking the label of an example, and mending it if it is wrong.
     """
 
-    record: float | None
+    example: float | None
     check: float | None
 
 
@@ -304,6 +304,6 @@ class AnalyzeSettings:
         given = {name: value for name, value in vars(self.price).items() if value is not None}
         if len(given) == 1:
             ((name, value),) = given.items()
-            other = "check" if name == "record" else "record"
+            other = "check" if name == "example" else "example"
             raise ConfigError(f"price.{name}={value} without price.{other}: give both, or neither.")
         _require_seed("seed", self.seed)

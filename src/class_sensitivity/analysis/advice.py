@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from class_sensitivity.analysis.claims.evidence import sweep_command
 from class_sensitivity.analysis.contrasts import centred_class_contrasts, pair_contrasts
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.results import Cost, Curve, Results
-from class_sensitivity.analysis.seeds import seeds_needed
+from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed
 from class_sensitivity.analysis.statistics import benjamini_hochberg
-from class_sensitivity.runs.condition import BASELINE
+from class_sensitivity.analysis.study import Study
+from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: A class is safe to label cheaply if it certainly loses fewer points of recall per 10 points of wrong labels.
 CHEAP_POINTS = 1.0
@@ -25,6 +27,9 @@ MOST_MERGES = 3
 
 #: Fewer seeds than these say nothing of chance.
 _FEWEST_SEEDS = 2
+
+#: Seeds to begin with, in all.
+_FIRST_SEEDS = 5
 
 LABELS, COLLECT, CHEAP, MERGE = "labels", "collect", "cheap", "merge"
 BUY, PRICE, IMAGES = "buy", "price", "images"
@@ -42,7 +47,7 @@ class Advice:
         short: What to do, in a few words.
         sentence: The same with the number behind it.
         classes: The classes that it is about.
-        command: What would decide it, of advice that cannot be given yet.
+        command: What would decide it, of advice that more seeds would let be given.
     """
 
     about: str
@@ -61,7 +66,9 @@ def advise(results: Results, train_counts: NDArray[np.int64] | None = None) -> l
     """
     if len(results.study.seeds) < _FEWEST_SEEDS:
         sentence = "With one seed nothing says how much is chance: run more seeds before you act."
-        return [Advice(UNDECIDED, "run more seeds", sentence)]
+        study, first = results.study, max(results.study.seeds) + 1
+        command = sweep_command(study.data, study.model, study.conditions, range(first, first + _FIRST_SEEDS - 1))
+        return [Advice(UNDECIDED, "run more seeds", sentence, command=command)]
     if not has_learnt(results):
         sentence = (
             "The model is not certainly better than always saying the most frequent class: raise training.epochs (few "
@@ -122,6 +129,7 @@ def _what_to_buy(results: Results) -> Iterator[Advice]:
             f"Better labels or more data is not decided at {cost.noise.label}: being misled costs "
             f"{balance.text(signed=True)} points of accuracy more than missing the examples; it would take "
             f"{needed.text()}.{harm}",
+            command=_more_seeds(results.study, (BASELINE, cost.noise, cost.control), needed),
         )
         return
     sentence = f"{short[:1].upper()}{short[1:]}: at {cost.noise.label} {what} {balance.text()} points of accuracy more."
@@ -171,6 +179,15 @@ def joined(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
+def _more_seeds(study: Study, conditions: Sequence[Condition], needed: SeedsNeeded) -> str:
+    """The command that runs as many seeds as are needed; empty where no number of them is enough."""
+    if needed.about is None:
+        return ""
+    first = max(study.seeds) + 1
+    more = max(1, needed.about - min(len(study.common_seeds(condition)) for condition in conditions))
+    return sweep_command(study.data, study.model, conditions, range(first, first + more))
+
+
 def _undecided(results: Results, curve: Curve, what: str) -> Advice:
     """That no class stands out, and about how many seeds would show the one that seems to."""
     names, beyond = results.study.class_names, curve.loss_beyond_mean
@@ -185,6 +202,7 @@ def _undecided(results: Results, curve: Curve, what: str) -> Advice:
         f"{what} cannot be told yet: under {curve.label} no class certainly loses more than the mean of all. "
         f"{names[first]} seems to, by {beyond[first].text()} points per 10; it would take {needed.text()}.",
         (names[first],),
+        _more_seeds(results.study, curve.conditions, needed),
     )
 
 

@@ -124,15 +124,15 @@ class Exchange:
 
     @property
     def lost_per_wrong_label(self) -> Bounds:
-        """Good records lost per wrong label, (n - n_eff) / wrong labels; 1 / `wrong` at the most."""
+        """Good examples lost per wrong label, (n - n_eff) / wrong labels; 1 / `wrong` at the most."""
         return self._falling(lambda size: (self.examples - size) / (self.wrong * self.examples))
 
     @property
     def gamma(self) -> Bounds | None:
         """ln(n_eff / n) / ln(1 - x), which can be compared across levels and data sets.
 
-        1: wrong labels are only lost records. 2: the information limit of weak signals, n (1 - x)^2. Above 2: the model
-        is misled. None without x.
+        1: wrong labels are only lost examples. 2: the information limit of weak signals, n (1 - x)^2. Above 2: the
+        model is misled. None without x.
         """
         if self.uninformative is None:
             return None
@@ -141,10 +141,10 @@ class Exchange:
 
     @property
     def check_worth(self) -> Bounds:
-        """New records, labelled as badly, that do as much as checking one label: n / n_eff - 1.
+        """New examples, labelled as badly, that do as much as checking one label: n / n_eff - 1.
 
-        To check all n labels makes the set as good as n clean records; without checking that takes n n / n_eff records
-        as bad as the present ones, if the exchange rate stays what it is in a larger set.
+        To check all n labels makes the set as good as n clean examples; without checking that takes n n / n_eff
+        examples as bad as the present ones, if the exchange rate stays what it is in a larger set.
         """
         return self._falling(lambda size: self.examples / size - 1)
 

@@ -1,4 +1,4 @@
-"""What to buy: new records, or checks of the labels that are there, at given prices."""
+"""What to buy: new examples, or checks of the labels that are there, at given prices."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from class_sensitivity.analysis.exchange import Bounds, ExchangeRates
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.settings import PriceSettings
 
-CHECKS, RECORDS, UNDECIDED = "check labels", "buy records", "undecided"
+CHECKS, EXAMPLES, UNDECIDED = "check labels", "buy examples", "undecided"
 
 
 def shown_exchange(results: Results) -> ExchangeRates:
@@ -31,8 +31,8 @@ def cheaper(worth: Bounds, price: float) -> str:
     """Which of the two is certainly cheaper.
 
     Args:
-        worth: New records that do as much as a check.
-        price: Of a check, in new records.
+        worth: New examples that do as much as a check.
+        price: Of a check, in new examples.
 
     Examples:
         >>> cheaper(Bounds(np.float64(0.7), np.float64(0.5), np.float64(0.9), 0, 9), price=0.1)
@@ -40,7 +40,7 @@ def cheaper(worth: Bounds, price: float) -> str:
     """
     if worth.low > price:
         return CHECKS
-    return RECORDS if worth.high < price else UNDECIDED
+    return EXAMPLES if worth.high < price else UNDECIDED
 
 
 def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice]:
@@ -52,32 +52,32 @@ def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice
     overall = shown.overall
     worth, mended = overall.check_worth, overall.mended_worth
     does = (
-        f"at {shown.noise.label} checking a label at random does as much as {worth.text('.2f')} new records that are "
+        f"at {shown.noise.label} checking a label at random does as much as {worth.text('.2f')} new examples that are "
         f"labelled as badly; one check in {1 / overall.wrong:.1f} finds a wrong label, and if each did, it would do as "
         f"much as {mended.text('.1f')}"
     )
-    if prices.record is None or prices.check is None:
+    if prices.example is None or prices.check is None:
         levels = "; ".join(f"{rates.noise.label}: {rates.overall.check_worth.text('.2f')}" for rates in every_level)
         yield Advice(
             PRICE,
-            f"at {shown.noise.label} check labels while a check costs less than {worth.low:.2f} new records",
-            f"Whether to check labels depends on how many are wrong. A check is worth, in new records, {levels}. So "
-            f"{does}. With your prices (price.record, price.check) the report says which is cheaper, by class.",
+            f"at {shown.noise.label} check labels while a check costs less than {worth.low:.2f} new examples",
+            f"Whether to check labels depends on how many are wrong. A check is worth, in new examples, {levels}. So "
+            f"{does}. With your prices (price.example, price.check) the report says which is cheaper, by class.",
         )
         return
-    price = prices.check / prices.record
+    price = prices.check / prices.example
     verdict = cheaper(worth, price)
     by_level = "; ".join(f"{rates.noise.label}: {cheaper(rates.overall.check_worth, price)}" for rates in every_level)
     yield Advice(
         PRICE,
-        f"{verdict} at these prices" if verdict != UNDECIDED else "checks or records at these prices: undecided",
-        f"A check costs {price:.3g} new records, and {does}: {verdict}. By level: {by_level}. "
+        f"{verdict} at these prices" if verdict != UNDECIDED else "checks or examples at these prices: undecided",
+        f"A check costs {price:.3g} new examples, and {does}: {verdict}. By level: {by_level}. "
         + _by_class(shown, results.study.class_names, price),
     )
 
 
 def _by_class(rates: ExchangeRates, names: Sequence[str], price: float) -> str:
-    found: dict[str, list[str]] = {CHECKS: [], RECORDS: [], UNDECIDED: []}
+    found: dict[str, list[str]] = {CHECKS: [], EXAMPLES: [], UNDECIDED: []}
     worth = rates.classes.check_worth
     for c in np.flatnonzero(~np.isnan(worth.low)):
         found[cheaper(worth[c], price)].append(names[int(c)])

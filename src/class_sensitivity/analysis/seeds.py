@@ -28,7 +28,7 @@ class SeedsNeeded:
     """About how many seeds, in all, would decide a question.
 
     Attributes:
-        about: If the effect is what it looks like; None: never on this test set, because the choice of images alone
+        about: If the effect is what it looks like; None: no number on this test set, because the choice of images alone
             leaves it open, or more than `MOST_SEEDS`.
         at_best: If the effect is larger, as one time in four.
         at_worst: If it is smaller, as one time in four; None as for `about`.
@@ -50,10 +50,11 @@ class SeedsNeeded:
             >>> SeedsNeeded(12, 8, 31).text()
             'about 12 seeds (8 to 31)'
             >>> SeedsNeeded(None, None, None).text()
-            'never on this test set'
+            'more test images, not more seeds'
         """
         if self.about is None:
-            return "never on this test set" + (f" ({self.at_best} seeds at best)" if self.at_best else "")
+            at_best = f" ({self.at_best} seeds at best)" if self.at_best else ""
+            return f"more test images, not more seeds{at_best}"
         worst = "many more" if self.at_worst is None else str(self.at_worst)
         return f"about {self.about} seeds ({self.at_best} to {worst})"
 

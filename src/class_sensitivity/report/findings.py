@@ -82,15 +82,15 @@ def _exchanged(rates: ExchangeRates) -> str:
     found = rates.overall
     gamma = "" if found.gamma is None else f", gamma {found.gamma.text('.2f')}"
     return (
-        f"does as well as {found.size.text(',.0f', significant=3)} of {found.examples:,.0f} clean records: "
-        f"{found.lost_per_wrong_label.text('.1f')} good records lost per wrong label{gamma}"
+        f"does as well as {found.size.text(',.0f', significant=3)} of {found.examples:,.0f} clean examples: "
+        f"{found.lost_per_wrong_label.text('.1f')} good examples lost per wrong label{gamma}"
     )
 
 
 def _seeds_in_short(verdict: Verdict) -> str:
     if verdict.needed is None:
         return "no number of seeds known"
-    return "never on these images" if verdict.needed.about is None else f"{verdict.needed.about} seeds"
+    return "more test images" if verdict.needed.about is None else f"{verdict.needed.about} seeds"
 
 
 def _who_falls_most(results: Results, curve: Curve) -> str:
@@ -109,7 +109,7 @@ def _who_falls_most(results: Results, curve: Curve) -> str:
     if len(candidates(curve.slope_gaps, results.alpha)) == 1:
         return f"{who}; {spread}"
     needed = seeds_needed(curve.slope_gaps[first, order[1]], alpha=results.alpha)
-    return f"{who}; {spread}; {names[first]} from {names[order[1]]}: {needed.text()}"
+    return f"{who}; {spread}; to tell {names[first]} from {names[order[1]]}: {needed.text()}"
 
 
 def _by_loss(curve: Curve) -> list[int]:
@@ -319,14 +319,19 @@ def _cost(results: Results) -> Iterator[Finding]:
     if any(_all_alike(each.value) for each in by_class):
         return
     fooled, starved = (int(np.nanargmax(each.value)) for each in by_class)
-    yield Finding(
-        f"By class, being misled costs most to {names[fooled]} ({by_class[0][fooled].text(unit='points of recall')}) "
-        f"and missing examples to {names[starved]} ({by_class[1][starved].text()}), as far as these intervals tell "
-        "classes apart.",
-        condition=cost.noise,
-        other=cost.control,
-        classes=(fooled,),
-    )
+    # Whoever seems to pay most is not named where that may be nothing.
+    known = [
+        (f"{what} costs most to {names[c]} ({costs[c].text(unit='points of recall')})", c)
+        for what, costs, c in zip(("being misled", "missing the examples"), by_class, (fooled, starved), strict=True)
+        if costs.low[c] > 0
+    ]
+    if known:
+        yield Finding(
+            f"By class, {' and '.join(words for words, _ in known)}, as far as these intervals tell classes apart.",
+            condition=cost.noise,
+            other=cost.control,
+            classes=(known[0][1],),
+        )
 
 
 def _exchange(results: Results) -> Iterator[Finding]:
@@ -359,7 +364,7 @@ def _exchange(results: Results) -> Iterator[Finding]:
             )
     if shown.overall.gamma is not None:
         yield Finding(
-            "Gamma is 1 where wrong labels are only lost records, 2 at the information limit of weak signals, above 2 "
+            "Gamma is 1 where wrong labels are only lost examples, 2 at the information limit of weak signals, above 2 "
             "where the model is misled.",
             condition=shown.noise,
         )

@@ -169,7 +169,7 @@ class Evidence:
         first, second = ((condition, weight, 0.0) for weight in (-1.0, 1.0))
         lower = self._pair_family((first,), (second,), True).scaled(100)
         at = f"the lowest at {condition.label}"
-        note = _as_sentence(who_can_be_first(lower, self.study.class_names, self.alpha, f"is {at}", f"be {at}"))
+        note = _as_sentence(who_can_be_first(lower, self.study.class_names, self.alpha, f"is {at}"))
         return judge_part(f"{name} is lowest at {condition.label}", gaps, self.alpha, note)
 
     def falls_most(self, name: str, curve: Curve) -> Part:
@@ -311,7 +311,7 @@ def who_can_fall_most(curve: Curve, names: Sequence[str], alpha: float, under: s
         A part of a sentence; empty with one seed.
     """
     gaps = curve.slope_gaps
-    words = who_can_be_first(gaps, names, alpha, f"falls most{under}", f"fall most{under}")
+    words = who_can_be_first(gaps, names, alpha, f"falls most{under}")
     possible = candidates(gaps, alpha)
     pairs = [gaps[i, j].at(2 * alpha) for i in possible for j in possible if i < j]
     if words and pairs and all(gap.low > -TIE_POINTS and gap.high < TIE_POINTS for gap in pairs):
@@ -319,15 +319,14 @@ def who_can_fall_most(curve: Curve, names: Sequence[str], alpha: float, under: s
     return words
 
 
-def who_can_be_first(gaps: Estimate, names: Sequence[str], alpha: float, does: str, can: str) -> str:
+def who_can_be_first(gaps: Estimate, names: Sequence[str], alpha: float, does: str) -> str:
     """In words: which classes can still be the largest, those that look largest first.
 
     Args:
         gaps: Estimates of shape (K, K), [i, j]: by how much class i is larger than class j.
         names: The K class names.
         alpha: Probability with which the true largest is left out.
-        does: What the largest class does, after its name ...
-        can: ... and after "can".
+        does: What the largest class does, after its name.
 
     Returns:
         A part of a sentence; empty with one seed.
@@ -339,11 +338,12 @@ def who_can_be_first(gaps: Estimate, names: Sequence[str], alpha: float, does: s
     possible = candidates(gaps, alpha)
     first, excluded = ([names[i] for i in order if (i in possible) == inside] for inside in (True, False))
     if not excluded:
-        return f"any class can {can}"
+        return f"any class may be the one that {does}"
     if len(first) > len(excluded):
-        return f"any class can {can}, except {' and '.join(excluded)}"
-    says = f"{first[0]} {does}" if len(first) == 1 else f"{' or '.join(first)} can {can}"
-    return f"{says}, and the others are excluded"
+        return f"any class but {' and '.join(excluded)} may be the one that {does}"
+    if len(first) == 1:
+        return f"{first[0]} {does}, and certainly no other class"
+    return f"the class that {does} is {', '.join(first[:-1])} or {first[-1]}"
 
 
 def _as_sentence(words: str) -> str:
