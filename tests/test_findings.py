@@ -66,8 +66,8 @@ def test_the_sentences_of_a_study():
         r"of stress, and is the most sensitive with probability \d+%\. The least sensitive is bee \(0\.0\)\.",
         rf"20 % noise \(shuffle\) costs 10\.7 points of accuracy: 3\.7{interval} because the good examples are "
         rf"missing, and 7\.0{interval} more because the model is misled\.",
-        rf"By class, being misled costs most to cow \(20\.0{interval} points of recall\) and missing the examples costs "
-        rf"most to cow \(10\.0{interval} points of recall\), as far as these intervals tell classes apart\.",
+        rf"By class, being misled costs most to cow \(20\.0{interval} points of recall\) and missing the examples "
+        rf"costs most to cow \(10\.0{interval} points of recall\), as far as these intervals tell classes apart\.",
         r"The most frequent confusions of the baseline are cow taken for bee \(11\), ant taken for bee \(2\), in test "
         r"images; confusion as a whole has a direction \(p = 0\.0004\), 1 of 3 pairs have one by themselves\.",
     ]

@@ -6,12 +6,14 @@ Each test stands for a kind of mishap that was seen outside of the tests.
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.commands import SMALL, Finished, ForkedCommand, analyze, assert_one_sentence
+from support.commands import ROOT, SMALL, Finished, ForkedCommand, analyze, assert_one_sentence, bare_environment
 from support.pictures import write_pictures
 from support.sources import stored_arrays, write_npz
 
@@ -49,6 +51,7 @@ SURROUNDINGS = {
     "PYTHONIOENCODING": "ascii",
     "GIT_DIR": "/nowhere",
     "PL_TRAINER_MAX_STEPS": "1",
+    "COLUMNS": "0",
 }
 
 
@@ -59,8 +62,10 @@ def test_neither_command_asks_its_surroundings(command, forked, tmp_path):
     path = write_npz(tmp_path / "a.npz", class_names=np.array(["café", "[/bold]"]))
     words = (*TINY, f"data.file={path}")
     options = {"cwd": tmp_path / "home", **SURROUNDINGS}
-    (result,) = completed(command(*words, **options), 1).results()
+    done = completed(command(*words, **options), 1)
+    (result,) = done.results()
     assert len(list(result.parent.glob("events.out.*"))) == 1
+    assert "test accuracy" in done.stdout
     report = analyze(f"runs={command.runs}", f"out={tmp_path / 'report'}", "resamples=100", **options)
     assert (report.returncode, report.stderr) == (0, "")
     assert "caf\\xe9" in report.stdout
@@ -116,6 +121,27 @@ def test_a_tilde_is_the_home_directory_in_every_path(forked, tmp_path):
     assert (done.rc, done.stderr) == (0, "")
     assert len(list((home / "runs").rglob("result.json"))) == 1
     assert list(here.iterdir()) == []
+
+
+def test_who_may_read_a_run_is_said_by_the_umask(tmp_path):
+    words = " ".join(shlex.quote(word) for word in (str(ROOT / "train.py"), *SMALL, f"runs={tmp_path / 'runs'}"))
+    for umask, mode in (("077", 0o600), ("002", 0o664)):
+        command = f"umask {umask} && {shlex.quote(sys.executable)} {words} seed={umask.lstrip('0')}"
+        subprocess.run(["sh", "-c", command], check=True, capture_output=True, env=bare_environment())
+        (result,) = (tmp_path / "runs").rglob(f"seed-{umask.lstrip('0')}/result.json")
+        assert {path.name: oct(path.stat().st_mode & 0o777) for path in result.parent.iterdir()} == {
+            path.name: oct(mode) for path in result.parent.iterdir()
+        }
+
+
+def test_a_directory_that_is_gone_is_one_sentence(tmp_path):
+    (tmp_path / "gone").mkdir()
+    command = f'cd "{tmp_path}/gone" && rmdir "{tmp_path}/gone" && "{sys.executable}" "{ROOT}/train.py" data=digits'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=bare_environment())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: The current directory does not exist any more; go to another one and give the command there.\n"
+    )
 
 
 # What is typed
@@ -256,6 +282,11 @@ def test_own_arrays_are_converted_where_nothing_is_lost(forked, tmp_path):
 
 #: What is wrong with own data -> what the sentence says; none may begin to train, in a sweep either.
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "names that read alike": (
+        {"class_names": np.array(["caf\u00e9", "cafe\u0301 "])},
+        "class_names holds 'caf\u00e9' 2 times",
+    ),
+    "a name that steers the terminal": ({"class_names": np.array(["\x1b[2Jant", "bee"])}, "has a control character"),
     "a name twice": ({"class_names": np.array(["ant", "ant"])}, "class_names holds 'ant' 2 times"),
     "a class without examples": (
         {"class_names": np.array(["ant", "bee", "cow"])},

@@ -124,6 +124,10 @@ MISFITS = [
     ({"class_names": [3, 5]}, "class_names must be text, got 3: put quotes"),
     ({"class_names": ["ant", "  "]}, "class_names holds a name that is empty"),
     ({"class_names": ["ant", "bee", "ant"]}, "class_names holds 'ant' 2 times"),
+    ({"class_names": ["ant", " ant "]}, "class_names holds 'ant' 2 times"),
+    ({"class_names": ["caf\u00e9", "cafe\u0301"]}, "class_names holds 'caf\u00e9' 2 times"),
+    ({"class_names": ["ant", "be\ne"]}, "class_names holds 'be\\ne', which has a control character"),
+    ({"class_names": ["ant", "\x1b[2Jbee"]}, "which has a control character: rename the class"),
     ({"class_names": ["ant"], "train_labels": LABELS * 0, "test_labels": LABELS[:2] * 0}, "2 classes at least, got 1"),
 ]
 

@@ -22,6 +22,9 @@ from class_sensitivity.settings import TrainSettings
 #: What the user asked for; read before this module sets the variable for Hydra.
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
+#: Narrower lines cannot be read.
+_FEWEST_COLUMNS = 20
+
 
 def complain(sentence: str) -> None:
     """Prints a sentence to standard error."""
@@ -38,11 +41,15 @@ def one_sentence_errors(settings: type = TrainSettings) -> Iterator[None]:
     # No window is ever opened, and a notebook's kernel exports a backend that may not be installed here. Set before
     # anything imports matplotlib, and inherited by the processes of a launcher.
     os.environ["MPLBACKEND"] = "agg"
+    # Some terminals say 0 columns, and show nothing then.
+    if not os.environ.get("COLUMNS", "80").isdigit() or int(os.environ.get("COLUMNS", "80")) < _FEWEST_COLUMNS:
+        del os.environ["COLUMNS"]
     for stream in (sys.stdout, sys.stderr):
         # A class may be called é where the terminal knows ASCII alone: an escape is better than a lost report.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.argv[1:] = _options_first(sys.argv[1:])
+    _refuse_no_directory()
     if FULL_ERRORS:
         yield
         return
@@ -70,6 +77,14 @@ def one_sentence_errors(settings: type = TrainSettings) -> Iterator[None]:
         sys.exit(130)
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _refuse_no_directory() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        complain("The current directory does not exist any more; go to another one and give the command there.")
+        sys.exit(1)
 
 
 def _options_first(words: list[str]) -> list[str]:

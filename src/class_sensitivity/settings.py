@@ -20,6 +20,9 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 OPTIMIZERS = ("sgd", "adamw")
 
 
+#: No machine has more cores.
+_MOST_THREADS = 4096
+
 #: Seeds are kept as whole numbers of 64 bits.
 _LARGEST_SEED = 2**63 - 1
 
@@ -177,7 +180,8 @@ class TrainingSettings(Recipe):
         accelerators = f"one of {', '.join(ACCELERATORS)}"
         require(self.accelerator in ACCELERATORS, "training.accelerator", self.accelerator, accelerators)
         threads = self.threads
-        require(threads is None or threads >= 1, "training.threads", threads, "an integer of 1 or more, or null")
+        expected = f"an integer from 1 to {_MOST_THREADS}, or null"
+        require(threads is None or 1 <= threads <= _MOST_THREADS, "training.threads", threads, expected)
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,7 @@ class TrainSettings:
 
     def check(self) -> None:
         """Raises a ConfigError that names the first setting out of bounds, and what is allowed."""
+        require(self.runs != "", "runs", self.runs, "a directory, such as runs, or . for the current one")
         self.stress.check()
         _require_seed("seed", self.seed)
         self.streams.check()
@@ -294,6 +299,8 @@ class AnalyzeSettings:
 
     def check(self) -> None:
         """Raises a ConfigError that names the first setting out of bounds, and what is allowed."""
+        for name in ("runs", "out"):
+            require(getattr(self, name) != "", name, "", "a directory, such as ./mine")
         require(0 < self.alpha < 1, "alpha", self.alpha, "a number between 0 and 1")
         pairs = all(len(cell) == 2 for cell in self.cells)
         require(pairs, "cells", self.cells, "a list of [true class, predicted class]")

@@ -1,6 +1,7 @@
 """A data set held in memory."""
 
 import hashlib
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,8 @@ class ImageArrays:
         train_labels: (N,) int64 in [0, K), each class at least once.
         test_images: (n, H, W, C) uint8.
         test_labels: (n,) int64 in [0, K).
-        class_names: The K names, 2 at least and all different; a list or an array of text becomes a tuple.
+        class_names: The K names, 2 at least and all different; a list or an array of text becomes a tuple, without
+            blanks around a name and in Unicode's form NFC.
 
     Raises:
         ArraysError: Shapes, types, labels or names do not fit together.
@@ -107,11 +109,14 @@ def _checked_names(given: object) -> tuple[str, ...]:
         raise ArraysError(f"class_names must be a list of text, got {type(given).__name__}")
     if wrong := [name for name in given if not isinstance(name, str)]:
         raise ArraysError(f"class_names must be text, got {wrong[0]!r}: put quotes around it")
-    names = tuple(str(name) for name in given)  # NumPy has text of its own
+    # One form for what reads alike: é may be one letter or two. NumPy has text of its own.
+    names = tuple(unicodedata.normalize("NFC", str(name)).strip() for name in given)
     if len(names) < 2:
         raise ArraysError(f"a data set must have 2 classes at least, got {len(names)}")
-    if not all(name.strip() for name in names):
+    if not all(names):
         raise ArraysError("class_names holds a name that is empty: name every class")
+    if wrong := [name for name in names if any(unicodedata.category(letter) == "Cc" for letter in name)]:
+        raise ArraysError(f"class_names holds {wrong[0]!r}, which has a control character: rename the class")
     if twice := [name for name in names if names.count(name) > 1]:
         raise ArraysError(f"class_names holds {twice[0]!r} {names.count(twice[0])} times: every class has its own name")
     return names

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -53,13 +54,13 @@ def _written(path: Path, content: bytes | memoryview) -> Iterator[str]:
     Yields:
         Where it was written; an error removes it.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Made as any file of the user's is, so that the umask says who may read it.
+    temporary = str(path.with_name(f".{path.name}.{secrets.token_hex(8)}"))
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with open(temporary, "xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
         yield temporary
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
