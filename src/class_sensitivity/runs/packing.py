@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ _KEPT = ("test_labels", "test_preds")
 
 
 def pack_runs(root: Path, out: Path) -> int:
-    """Copies every complete run without probabilities, training labels, TensorBoard and checkpoint.
+    """Copies every complete run without probabilities, training labels, TensorBoard, checkpoint and the machine's paths.
 
     A report on the copies has all but what needs probabilities: calibration, suspects, and how sure a mistake was.
 
@@ -44,8 +45,13 @@ def pack_runs(root: Path, out: Path) -> int:
         place = out / record.identity.path
         try:
             os.makedirs(place, exist_ok=True)
-            write_record(replace(record, arrays=small), place)
+            write_record(replace(record, arrays=small, config=_without_places(record.config)), place)
         except OSError as error:
             raise RunError(f"{place} cannot be written ({error.strerror or error}).") from None
         copied += 1
     return copied
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with the usual places of runs and data: where they were says nothing to others."""
+    return {**config, "runs": "runs", "data": {**config["data"], "dir": "data"}}
