@@ -200,13 +200,13 @@ def test_a_data_set_that_a_module_reads_is_not_said_to_be_lost(place):
 
 def test_a_record_without_probabilities_is_a_caveat(place, monkeypatch):
     write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2))
-    assert "Calibration is missing" not in report_on(*place)
+    assert "Calibration and" not in report_on(*place)
 
     def gone(*_, **__):
         raise ReportError("gone")
 
     monkeypatch.setattr(calibration, "read_record", gone)
-    assert "Calibration is missing: the record of a run" in report_on(*place)
+    assert "Calibration and images that look mislabelled are missing: the record of a run" in report_on(*place)
 
 
 def test_runs_on_a_data_set_that_nobody_knows_any_more(place):

@@ -12,10 +12,11 @@ interval holds every n for which the contrast's interval holds 0 (E. C. Fieller'
 Society B 16 (1954)). It may have no end inside of what was measured, and then it says so: nothing is extrapolated.
 """
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -185,21 +186,31 @@ class ExchangeRates:
 def exchange_rates(study: Study, *, alpha: float = 0.05) -> Iterator[ExchangeRates]:
     """The exchange rate under every noise condition, where a clean learning curve was measured on the same seeds.
 
-    A curve whose sets take as many optimiser steps as the full one is preferred, if it reaches as low as the noise
-    does: fewer steps do harm of their own, and the same recall then takes more examples.
+    One curve serves all levels, so that they can be compared: the one within which most of them lie, and of several
+    such one whose sets take as many optimiser steps as the full one. Fewer steps do harm of their own, and the same
+    recall then takes more examples.
 
     Args:
         study: The runs of one recipe.
         alpha: 1 - coverage of the intervals.
     """
-    for noise in (condition for condition in study.conditions if condition.is_noisy):
-        found = None
-        for curve in sorted(_clean_curves(study, noise), key=lambda curve: not curve[-1].match_steps):
-            found = _Comparison(study, noise, curve, alpha)
-            if found.overall.size.value > 0:
-                break
-        if found is not None:
+    noises = [condition for condition in study.conditions if condition.is_noisy]
+    for _, alike in groupby(
+        sorted(noises, key=lambda each: (each.is_reduced, str(each.match_steps), noises.index(each))),
+        key=lambda each: (each.is_reduced, each.match_steps),
+    ):
+        by_curve: dict[str | None, list[_Comparison]] = defaultdict(list)
+        for noise in alike:
+            for curve in _clean_curves(study, noise):
+                by_curve[curve[-1].series].append(_Comparison(study, noise, curve, alpha))
+        for found in max(by_curve.values(), key=_merit, default=[]):
             yield ExchangeRates(found.overall, found.classes)
+
+
+def _merit(compared: Sequence["_Comparison"]) -> tuple[int, bool, bool]:
+    """How many levels lie within a curve; then whether its sets take as many visits, and as many steps, as the full."""
+    steps = compared[0].curve[-1].match_steps
+    return sum(bool(each.overall.size.value > 0) for each in compared), steps is True, bool(steps)
 
 
 def accuracy_exchange(study: Study, noise: Condition, curve: tuple[Condition, ...], *, alpha: float = 0.05) -> Exchange:
@@ -232,7 +243,7 @@ class _Comparison:
     """One noise condition against one clean learning curve."""
 
     def __init__(self, study: Study, noise: Condition, curve: tuple[Condition, ...], alpha: float) -> None:
-        self._study, self._noise, self._curve, self._alpha = study, noise, curve, alpha
+        self._study, self._noise, self.curve, self._alpha = study, noise, curve, alpha
         self._sizes = np.array([study.mean_of("train_size", condition) for condition in curve])
         ends = np.log(self._sizes[::-1])
         parts = [np.linspace(*pair, _CANDIDATES, endpoint=False) for pair in pairwise(ends)]
@@ -250,7 +261,7 @@ class _Comparison:
         return self._solved(recall, class_contrasts)
 
     def _solved(self, measure: Callable[[NDArray[np.int64]], Floats], contrast: Callable[..., Estimate]) -> Exchange:
-        study, noise, conditions = self._study, self._noise, (*self._curve, self._noise)
+        study, noise, conditions = self._study, self._noise, (*self.curve, self._noise)
         *levels, noisy = (measure(study.counts_of(each, self._seeds)).mean(axis=0) for each in conditions)
         values, weights = monotone_curve(np.log(self._sizes), np.array(levels), self._candidates)
         some = self._candidates[::_ONE_IN]
@@ -267,7 +278,7 @@ class _Comparison:
         return Exchange(
             noise=noise,
             examples=study.mean_of("train_size", noise, self._seeds),
-            curve=self._curve,
+            curve=self.curve,
             sizes=self._sizes,
             seeds=tuple(self._seeds),
             wrong=study.mean_of("effective_noise", noise, self._seeds),

@@ -30,7 +30,7 @@ from class_sensitivity.analysis.variance_split import VarianceSplit, variance_sp
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.inspection import Inspection, read_inspection
 from class_sensitivity.data.sources import data_digest, load_arrays, runs_code
-from class_sensitivity.errors import ReportError, UserError
+from class_sensitivity.errors import ReportError, RunError, UserError
 from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.report import variance
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
@@ -279,7 +279,10 @@ def _plan(
     if study.num_classes > MOST_CLASSES:
         missing.append(f"The explorer is missing: it shows {MOST_CLASSES} classes at most.")
     if calibration is None:
-        missing.append("Calibration is missing: the record of a run, with its probabilities, cannot be read.")
+        missing.append(
+            "Calibration and images that look mislabelled are missing: "
+            "the record of a run, with its probabilities, cannot be read."
+        )
     else:
         specs += calibration.specs()
     splits = list(variance_splits(study, [each for each in runs.stream_studies if each.study.recipe == study.recipe]))
@@ -328,7 +331,10 @@ def _suspects(all_results: Sequence[Results]) -> list[Suspect]:
     if len(places) < 2:
         return []
     name = "test_probabilities"
-    return suspect_images(study.labels, (read_record(place, arrays=(name,)).arrays[name] for place in places))
+    try:
+        return suspect_images(study.labels, (read_record(place, arrays=(name,)).arrays[name] for place in places))
+    except RunError:  # packed copies have none; that calibration is missing for this reason is said once for both
+        return []
 
 
 def _other_models(results: Results, all_results: list[Results]) -> list[Results]:

@@ -14,7 +14,7 @@ from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.errors import ConfigError
+from class_sensitivity.errors import ConfigError, RunError
 from class_sensitivity.figures import curves, exchange, images, matrices
 from class_sensitivity.figures.axes import AxesArray, shorten
 from class_sensitivity.report.findings import frequent_confusions
@@ -268,7 +268,10 @@ def _mistaken(results: Results, arrays: ImageArrays, chosen: MistakenSettings, f
         return
     true, predicted = pair
     seed = study.common_seeds(condition)[0]
-    record = read_record(study.directories[condition, seed], arrays=("test_probabilities",))
+    try:
+        record = read_record(study.directories[condition, seed], arrays=("test_probabilities",))
+    except RunError:  # a packed copy has no probabilities
+        return
     confidence = record.arrays["test_probabilities"][:, predicted].astype(np.float32)
     taken = np.flatnonzero((study.labels == true) & (study.preds_of(condition, [seed])[0] == predicted))
     picked = taken[np.argsort(-confidence[taken], kind="stable")][:18]
