@@ -203,15 +203,15 @@ def test_the_size_is_where_a_plain_loop_finds_the_recall(learning):
         assert found.classes.size.low[c] < size < found.classes.size.high[c]
 
 
-def test_matched_steps_are_preferred_where_they_reach_far_enough(learning):
+@pytest.mark.parametrize(("reach", "matched"), [((0.4, 0.8), False), ((0.4, 0.9), True)], ids=["too short", "enough"])
+def test_one_curve_serves_all_levels_with_matched_steps_where_it_reaches_far_enough(learning, reach, matched):
     recalls = {reduced(f): learning.recall(size) for f, size in zip(REMOVED, SIZES, strict=True)}
-    recalls |= {reduced(f, match_steps="masked"): learning.recall(1.1 * FULL * (1 - f)) for f in (0.4, 0.8)}
+    recalls |= {reduced(f, match_steps="masked"): learning.recall(1.1 * FULL * (1 - f)) for f in reach}
     recalls |= {noisy(0.1): learning.recall(40_000), noisy(0.4): learning.recall(6_000)}
     study = study_of(recalls, (1, 2, 3), World(("ant", "bee", "cow"), 400, seed=0.01))
     near, far = exchange_rates(study)
-    assert near.overall.matched_steps
-    assert not far.overall.matched_steps
-    assert near.classes.curve == near.overall.curve
+    assert near.overall.matched_steps is far.overall.matched_steps is matched
+    assert near.overall.curve == far.overall.curve == near.classes.curve
 
 
 def test_without_a_learning_curve_or_shared_seeds_there_is_no_rate(learning):

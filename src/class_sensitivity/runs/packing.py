@@ -15,7 +15,7 @@ _KEPT = ("test_labels", "test_preds")
 
 
 def pack_runs(root: Path, out: Path) -> int:
-    """Copies every complete run without probabilities, training labels, TensorBoard, checkpoint and the places of files.
+    """Copies every complete run without probabilities, training labels, TensorBoard, checkpoint and where files were.
 
     A report on the copies has all but what needs probabilities: calibration, suspects, and how sure a mistake was.
 
