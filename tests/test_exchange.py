@@ -247,3 +247,32 @@ def test_intervals_hold_the_truth(options):
     assert found["overall"] >= 34 / 40
     assert found["classes"] >= 0.92
     assert found["open"] > 0, "some ends must lie beyond what is measured"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # dataeval's own
+@pytest.mark.parametrize("power", [0.4, 0.7])
+def test_dataeval_finds_the_same_size_where_its_model_holds(power):
+    """dataeval's `Sufficiency` fits one power law with an asymptote to the same points."""
+    sufficiency = pytest.importorskip("dataeval.performance").SufficiencyOutput
+
+    def recall(size: float) -> np.ndarray:
+        return np.full(3, 0.93 - 0.06 * (size / FULL) ** -power)
+
+    recalls = {reduced(f): recall(size) for f, size in zip(REMOVED, SIZES, strict=True)}
+    recalls[noisy(0.3)] = recall(27_000)
+    seeds = (1, 2, 3, 4)
+    study = study_of(recalls, seeds, World(("ant", "bee", "cow"), 3000, seed=0.002))
+    (found,) = exchange_rates(study)
+
+    def accuracies(condition: Condition) -> np.ndarray:
+        return (study.preds_of(condition, seeds) == study.labels).mean(axis=1)
+
+    measured = np.stack([accuracies(reduced(f)) for f in REMOVED[::-1]], axis=1)
+    np.random.seed(1)  # noqa: NPY002 -- its search is random, and takes no generator
+    hundred = 100  # the search ends far from the optimum where the power of a size is tiny
+    theirs = sufficiency(steps=(SIZES[::-1] / hundred).astype(int), measures={"accuracy": measured})
+    target = accuracies(noisy(0.3)).mean()
+    projected = hundred * theirs.inv_project({"accuracy": np.array([target])})["accuracy"].item()
+    assert projected == pytest.approx(float(found.overall.size.value), rel=0.05)
+    assert found.overall.size.low < projected < found.overall.size.high

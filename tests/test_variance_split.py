@@ -45,6 +45,7 @@ def test_each_stream_is_a_study_of_its_own_with_the_plain_run_among_its_values(w
     root, said = written
     runs = load_runs(root)
     assert runs.left_out == ()
+    assert len(runs) == 1  # that the plain seed 2 has the same initial weights as a run of seed 1 pairs nothing
     assert [(each.stream, each.seed) for each in runs.stream_studies] == [("init", 1), ("labels", 1)]
     init, labels = (each.study for each in runs.stream_studies)
     for study in (init, labels):

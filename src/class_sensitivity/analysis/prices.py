@@ -58,9 +58,10 @@ def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice
     )
     if prices.example is None or prices.check is None:
         levels = "; ".join(f"{rates.noise.label}: {rates.overall.check_worth.text('.2f')}" for rates in every_level)
+        pays = f"check labels while a check costs less than {worth.low:.2f} new examples"
         yield Advice(
             PRICE,
-            f"at {shown.noise.label} check labels while a check costs less than {worth.low:.2f} new examples",
+            f"at {shown.noise.label} {pays if worth.low > 0 else 'whether checking labels pays: undecided'}",
             f"Whether to check labels depends on how many are wrong. A check is worth, in new examples, {levels}. So "
             f"{does}. With your prices (price.example, price.check) the report says which is cheaper, by class.",
         )
