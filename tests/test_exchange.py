@@ -269,10 +269,13 @@ def test_dataeval_finds_the_same_size_where_its_model_holds(power):
         return (study.preds_of(condition, seeds) == study.labels).mean(axis=1)
 
     measured = np.stack([accuracies(reduced(f)) for f in REMOVED[::-1]], axis=1)
-    np.random.seed(1)  # noqa: NPY002 -- its search is random, and takes no generator
-    hundred = 100  # the search ends far from the optimum where the power of a size is tiny
-    theirs = sufficiency(steps=(SIZES[::-1] / hundred).astype(int), measures={"accuracy": measured})
+    hundred = 100  # its search ends far from the optimum where the power of a size is tiny
     target = accuracies(noisy(0.3)).mean()
-    projected = hundred * theirs.inv_project({"accuracy": np.array([target])})["accuracy"].item()
+    tries = []
+    for seed in range(5):  # the search is random, takes no generator, and sometimes ends elsewhere
+        np.random.seed(seed)  # noqa: NPY002
+        theirs = sufficiency(steps=(SIZES[::-1] / hundred).astype(int), measures={"accuracy": measured})
+        tries.append(hundred * theirs.inv_project({"accuracy": np.array([target])})["accuracy"].item())
+    projected = np.median(tries)
     assert projected == pytest.approx(float(found.overall.size.value), rel=0.05)
     assert found.overall.size.low < projected < found.overall.size.high
