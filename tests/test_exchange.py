@@ -251,13 +251,15 @@ def test_intervals_hold_the_truth(options):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # dataeval's own
-@pytest.mark.parametrize("power", [0.4, 0.7])
-def test_dataeval_finds_the_same_size_where_its_model_holds(power):
-    """dataeval's `Sufficiency` fits one power law with an asymptote to the same points."""
+def test_dataeval_finds_the_same_size_where_its_model_holds():
+    """dataeval's `Sufficiency` fits one power law with an asymptote to the same points.
+
+    Its search is sure of flat curves alone: with a power of 0.7 it ends at 47,400 where the truth is 27,000.
+    """
     sufficiency = pytest.importorskip("dataeval.performance").SufficiencyOutput
 
     def recall(size: float) -> np.ndarray:
-        return np.full(3, 0.93 - 0.06 * (size / FULL) ** -power)
+        return np.full(3, 0.93 - 0.06 * (size / FULL) ** -0.4)
 
     recalls = {reduced(f): recall(size) for f, size in zip(REMOVED, SIZES, strict=True)}
     recalls[noisy(0.3)] = recall(27_000)
