@@ -252,12 +252,29 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_and_the_others_stand(
     write_report(settings(root, tmp_path / "whole"))
     capsys.readouterr()
     monkeypatch.setattr(build, "_save", fail)
-    with pytest.raises(ReportError, match=r"^All but 1 figure could be drawn; .* is missing: TypeError: a defect\.$"):
+    with pytest.raises(
+        ReportError, match=r"^The report is there, without 1 part .* is missing: TypeError: a defect\.$"
+    ):
         write_report(settings(root, tmp_path / "report"))
     assert "Traceback" in capsys.readouterr().err
     lost = files(tmp_path / "whole").keys() - files(tmp_path / "report").keys()
     assert {Path(path).stem for path in lost} == {"accuracy"}
     assert "The figure Accuracy against stress is missing: TypeError: a defect." in words_of(tmp_path / "report")
+
+
+def test_an_explorer_that_cannot_be_written_is_left_out_and_the_report_stands(
+    root, tmp_path, monkeypatch, capsys, unpictured
+):
+    def fail(*_: object) -> None:
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(build, "write_explorer", fail)
+    with pytest.raises(ReportError, match=r"The explorer is missing: TypeError: a defect\.$"):
+        write_report(settings(root, tmp_path / "report"))
+    assert "Traceback" in capsys.readouterr().err
+    assert "The explorer is missing: TypeError: a defect." in words_of(tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "explorer.html" not in page
 
 
 def test_the_old_report_stays_when_the_new_one_cannot_take_its_place(root, old, tmp_path, monkeypatch, unpictured):

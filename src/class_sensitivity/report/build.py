@@ -97,8 +97,8 @@ def write_report(settings: AnalyzeSettings) -> Path:
         console.print(f"Run directories left out: {len(runs.left_out)}; the report says why.", highlight=False)
     console.print(f"Report: {out / PAGE}", highlight=False, markup=False, soft_wrap=True)
     if undrawn:
-        figures = f"{len(undrawn)} figure{'s' * (len(undrawn) != 1)}"
-        raise ReportError(f"All but {figures} could be drawn; the report is there without. {undrawn[0]}")
+        parts = f"{len(undrawn)} part{'s' * (len(undrawn) != 1)} that could not be made"
+        raise ReportError(f"The report is there, without {parts}. {undrawn[0]}")
     return out
 
 
@@ -203,8 +203,16 @@ def _write_all(
                 )
             )
     with console.status("Explorer ..."):
-        subjects = [_subject(plan, section, limit) for plan, section in zip(plans, sections, strict=True)]
-        write_explorer(folder, subjects, PAGE)
+        try:
+            subjects = [_subject(plan, section, limit) for plan, section in zip(plans, sections, strict=True)]
+            write_explorer(folder, subjects, PAGE)
+        except (UserError, OSError):  # a full disk
+            raise
+        except Exception as error:  # a defect, which must not cost anybody the rest of a report
+            traceback.print_exception(error)
+            reason = f"The explorer is missing: {type(error).__name__}: {error}."
+            defects.append(reason)
+            sections = [replace(each, explorer="", caveats=[*each.caveats, reason]) for each in sections]
     (folder / "tables").mkdir()
     suspects = [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans]
     pairs = [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans]
