@@ -448,3 +448,10 @@ def test_files_that_another_machine_would_take_for_one_are_refused(forked, tmp_p
                 asked, "differ in capital letters alone, or in how their letters are encoded (1 of the files"
             )
             other.unlink()
+
+
+def test_a_stream_that_is_varied_is_not_held_by_the_seed_that_is_equal_to_it(forked, tmp_path):
+    completed(forked("-m", *SMALL, "noise.frac=0,0.4", "seed=1,2"), 4)
+    completed(forked("-m", *SMALL, "noise.frac=0.4", "seed=1", "streams.selection=2,3"), 6)
+    summary = report_of(forked, tmp_path / "report")
+    assert re.findall(r"^## (.*)", summary, re.MULTILINE) == ["digits, cnn6"]
