@@ -13,6 +13,8 @@ from class_sensitivity.analysis.sideways import Sideways, sideways_shifts
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.figures.exchange import plot_exchange, plot_sideways
+from class_sensitivity.figures.grid import plot_iso_accuracy, plot_iso_recall
+from class_sensitivity.runs.condition import BASELINE
 
 REMOVED = (0.0, 0.4, 0.6, 0.8, 0.95)
 NOISY_AT = (0.0, 0.4, 0.6, 0.8)
@@ -111,3 +113,22 @@ def test_the_legend_stands_beside_the_points_and_nothing_is_cut_off(world, draws
         assert whole.y0 <= drawn.y0 <= drawn.y1 <= whole.y1
     colors = [line.get_color() for line in axes.lines[:2]]
     assert len(set(colors)) == 1, "the clean curve goes through the clean points"
+
+
+def test_lines_of_equal_accuracy_go_through_what_was_measured(learning, world):
+    study = grid(learning, lambda size: 0.5, world)
+    results = analyse(study, resamples=20)
+    axes = plot_iso_accuracy(results, results.sideways)
+    (dots,) = (line for line in axes.lines if line.get_marker() == ".")
+    measured = {(float(size), float(level)) for size, level in zip(*dots.get_data(), strict=True)}
+    noisy_ones = {(FULL * (1 - f), 30.0) for f in NOISY_AT}
+    assert measured == noisy_ones | {(FULL * (1 - f), 0.0) for f in REMOVED if f <= max(NOISY_AT)}
+    told = {text.xy: text.get_text() for text in axes.texts if hasattr(text, "xy")}
+    preds = study.preds_of(BASELINE, study.seeds)
+    assert told[FULL, 0.0] == f"{100 * (preds == study.labels).mean():.1f}"
+    # A line of equal accuracy runs from fewer clean examples to more noisy ones.
+    (lines,) = (each for each in axes.collections if hasattr(each, "levels"))
+    inside = [path.vertices for path in lines.get_paths() if len(path.vertices)]
+    assert inside
+    assert all(each[np.argmax(each[:, 1]), 0] >= each[np.argmin(each[:, 1]), 0] for each in inside)
+    assert len(plot_iso_recall(results, results.sideways)) == 3

@@ -15,7 +15,7 @@ from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.errors import ConfigError, RunError
-from class_sensitivity.figures import curves, exchange, images, matrices
+from class_sensitivity.figures import curves, exchange, grid, images, matrices
 from class_sensitivity.figures.axes import AxesArray, shorten
 from class_sensitivity.report.findings import frequent_confusions
 from class_sensitivity.runs.condition import BASELINE, Condition, path_part
@@ -155,6 +155,19 @@ def _exchange(results: Results) -> Iterator[FigureSpec]:
             "Dots: accuracy with wrong labels, by the number of examples. Dashed: the clean curve at a fixed share "
             "of the examples, the one that fits best. p: whether the dots lie on it.",
             lambda of_curve=of_curve: exchange.plot_sideways(results, of_curve),  # type: ignore[misc]
+        )
+        known = "Along a line it is the same: so much less noise is worth so many examples. Dots were measured."
+        yield FigureSpec(
+            f"iso_accuracy{steps}",
+            f"Which noise and which size give the same accuracy? {of_curve[0].noise.series_label}",
+            f"Accuracy over the number of training examples and the share of noise. {known}",
+            lambda of_curve=of_curve: grid.plot_iso_accuracy(results, of_curve),  # type: ignore[misc]
+        )
+        yield FigureSpec(
+            f"iso_recall{steps}",
+            f"Which noise and which size give the same recall? {of_curve[0].noise.series_label}",
+            f"The same for every class. {known}",
+            lambda of_curve=of_curve: grid.plot_iso_recall(results, of_curve),  # type: ignore[misc]
         )
 
 

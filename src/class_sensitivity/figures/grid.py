@@ -1,0 +1,97 @@
+"""Noise against the size of the training set: lines along which a model is as good."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.tri import Triangulation
+from numpy.typing import NDArray
+
+from class_sensitivity.analysis.results import ConditionResult, Results
+from class_sensitivity.analysis.sideways import Sideways
+from class_sensitivity.figures.axes import AxesArray, figure_of, new_axes, shorten
+
+Floats = NDArray[np.float64]
+
+#: Lines of one panel.
+_LINES = 9
+
+
+def plot_iso_accuracy(results: Results, shifts: Sequence[Sideways], *, ax: Axes | None = None) -> Axes:
+    """Lines of equal accuracy over the number of examples and the share of wrong labels; dots are what was measured.
+
+    Args:
+        results: Of one study.
+        shifts: Its noise levels at several sizes of the training set, on one clean learning curve.
+        ax: Where to draw; None: on a figure of its own.
+    """
+    axes = ax or new_axes(8, 5)
+    sizes, levels, found = _measured(results, shifts)
+    values = np.array([100 * float(each.accuracy.value) for each in found])
+    _draw(axes, sizes, levels, values)
+    for x, y, value in zip(sizes, levels, values, strict=True):
+        axes.annotate(f"{value:.1f}", (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_xlabel("training examples")
+    axes.set_ylabel("labels touched by noise, %")
+    return axes
+
+
+def plot_iso_recall(results: Results, shifts: Sequence[Sideways]) -> AxesArray:
+    """The same of every class's recall.
+
+    Args:
+        results: Of one study.
+        shifts: As of `plot_iso_accuracy`.
+
+    Returns:
+        (K,) axes.
+    """
+    names = results.study.class_names
+    columns = min(5, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(3.0 * columns, 2.5 * rows + 0.6), layout="constrained")
+    panels: AxesArray = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    sizes, levels, found = _measured(results, shifts)
+    for c, (axes, name) in enumerate(zip(panels, names, strict=False)):
+        values = np.array([100 * float(each.recall.value[c]) for each in found])
+        if not np.isnan(values).any():  # a class without test images
+            _draw(axes, sizes, levels, values)
+        axes.set_title(shorten(name), fontsize=9, parse_math=False)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    drawn = figure_of(panels)
+    drawn.supxlabel("training examples")
+    drawn.supylabel("labels touched by noise, %")
+    return panels[: len(names)]
+
+
+def _measured(results: Results, shifts: Sequence[Sideways]) -> tuple[Floats, Floats, list[ConditionResult]]:
+    """Sizes, shares of noise in percent, and what is known, of every condition of the grid."""
+    study = results.study
+    conditions = [*shifts[0].at[0].curve, *(each.noise for shift in shifts for each in shift.at)]
+    # Beyond the smallest size with noise nothing is known of noise, and lines would only be guessed.
+    least = min(size for shift in shifts for size in shift.sizes)
+    sizes = np.array([study.mean_of("train_size", condition) for condition in conditions])
+    kept = np.flatnonzero(sizes >= least)
+    levels = np.array([100 * conditions[k].noise_frac for k in kept])
+    return sizes[kept], levels, [results.of(conditions[k]) for k in kept]
+
+
+def _draw(axes: Axes, sizes: Floats, levels: Floats, values: Floats) -> None:
+    if np.ptp(values) > 0:
+        # Neighbours are found on the axes as they are drawn, where a size counts by its logarithm.
+        triangles = Triangulation(np.log(sizes / sizes.min()), levels / max(1.0, float(levels.max()))).triangles
+        surface = Triangulation(sizes, levels, triangles)
+        lines = axes.tricontour(surface, values, levels=_LINES, cmap="viridis", linewidths=1.2)
+        axes.clabel(lines, fontsize=7, fmt=lambda value: f"{value:g} %")
+    axes.plot(sizes, levels, ".", color="0.3", markersize=4)
+    axes.set_xscale("log")
+    axes.set_xticks(np.unique(sizes))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", rotation=45, labelsize=8)
+    axes.set_yticks(np.unique(levels))
+    axes.use_sticky_edges = False
+    axes.margins(0.07)
