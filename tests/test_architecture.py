@@ -24,7 +24,7 @@ SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "class_sensitivity"
 
 #: What every room may know; of these, each knows those before it at most.
-FOUNDATION = ("errors", "user_code", "seeding", "confusion", "threads", "stress", "settings")
+FOUNDATION = ("errors", "user_code", "seeding", "confusion", "machine", "stress", "settings")
 
 #: Room -> the other rooms that it may know. A room is a module or a folder of the package.
 MAY_KNOW = {
@@ -51,7 +51,7 @@ KNOWN_TO = {
     "omegaconf": _DOOR,
     "msgspec": ("runs.record", "data.importing", "data.inspection"),
     "filelock": ("runs.lease", "training"),
-    "joblib": ("threads",),
+    "joblib": ("machine",),
     "torch": ("data.augment", "data.loader", "data.datamodule", "models", "training", "stress.noise.human"),
     "pytorch_lightning": ("data.datamodule", "training"),
     "torchmetrics": ("training.metrics",),
@@ -124,7 +124,7 @@ def reached_from(rooms: tuple[str, ...]) -> set[str]:
 def test_a_third_party_package_is_known_to_its_rooms_alone(module):
     for name in imports(TREES[module]):
         package = name.split(".")[0]
-        if package in sys.stdlib_module_names or package in ("numpy", "class_sensitivity"):
+        if package in sys.stdlib_module_names or package in ("numpy", "class_sensitivity", "hydra_plugins"):
             continue
         assert package in KNOWN_TO, f"{module} imports {package}: say here which rooms may"
         assert lies_in(module, KNOWN_TO[package]), f"{module} must not know {package}"

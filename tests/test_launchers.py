@@ -3,9 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from class_sensitivity.runs.directory import read_record
 
 #: Launchers and the plugins behind them.
 PLUGINS = {
+    "local": "class_sensitivity_launchers",
     "basic": "core_plugins",
     "joblib": "hydra_joblib_launcher",
     "submitit_local": "hydra_submitit_launcher",
@@ -32,7 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="s
 
 
 def installed(launcher: str) -> bool:
-    return launcher == "basic" or find_spec(f"hydra_plugins.{PLUGINS[launcher]}") is not None
+    return launcher in ("local", "basic") or find_spec(f"hydra_plugins.{PLUGINS[launcher]}") is not None
 
 
 launchers = pytest.mark.parametrize(
@@ -46,15 +51,16 @@ launchers = pytest.mark.parametrize(
 
 def words_for(launcher: str) -> list[str]:
     # One at a time would stay in the process of the sweep; two are two processes, on any machine.
-    two = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
-    return [f"hydra/launcher={launcher}", *two]
+    two = {"joblib": ["hydra.launcher.n_jobs=2"], "local": ["hydra.launcher.at_once=2"]}
+    # The first is the one that nobody has to ask for.
+    return [*([f"hydra/launcher={launcher}"] if launcher != "local" else []), *two.get(launcher, [])]
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory) -> Path:
-    """The grid as the basic launcher does it, undisturbed."""
+    """The grid as single commands do it, one run after the other."""
     command = Command(tmp_path_factory.mktemp("reference") / "runs")
-    done = command(*GRID, OMP_NUM_THREADS="1")
+    done = command(*GRID, "hydra/launcher=basic")
     assert (done.rc, done.stderr) == (0, "")
     assert len(done.results()) == 6
     return command.runs
@@ -118,8 +124,8 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(launcher, command):
     threads = min(2, os.cpu_count() or 1)  # Ray waits for ever for more than there are
     small = ("-m", "data=digits", "training.epochs=1", "training.batch_size=128", "noise.frac=0.2", "seed=0")
     before = set(ROOT.iterdir())
-    # training.threads is not given: the sweep decides, not the process in which a run lands.
-    done = command(*small, "reduction.frac=0,0.999", *words_for(launcher), OMP_NUM_THREADS=str(threads))
+    # The sweep decides, not the process in which a run lands.
+    done = command(*small, "reduction.frac=0,0.999", f"training.threads={threads}", *words_for(launcher))
     assert done.rc == 1
     assert "Traceback" not in done.stdout + done.stderr
     first, summary = done.stderr.splitlines()
@@ -133,6 +139,97 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(launcher, command):
     assert "reduction.frac=0.999" in failure.read_text()
     assert failure.parent != result.parent
     assert set(ROOT.iterdir()) - before <= {ROOT / "__pycache__"}, "Hydra or the launcher left something behind"
+
+
+# The default launcher
+
+
+def process_names(parent: int) -> dict[int, str]:
+    """The processes that a process started, and those that these started."""
+    found: dict[int, str] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            pid, name, rest = re.fullmatch(r"(\d+) \((.*)\) (.*)", stat.read_text().strip()).groups()
+            state, ppid = rest.split()[:2]
+            if int(ppid) == parent and state != "Z":
+                found |= {int(pid): name} | process_names(int(pid))
+    return found
+
+
+def assert_all_end(processes: Iterable[int]) -> None:
+    deadline = time.monotonic() + 20
+    while alive := [pid for pid in processes if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+
+@linux
+@pytest.mark.parametrize("whom", ["the terminal", "the sweep alone"])
+def test_ctrl_c_ends_all_runs_in_order_and_the_same_command_goes_on(whom, command, reference):
+    words = (*GRID, *words_for("local"))
+    process = command.start(*words, start_new_session=True)
+    caught(command.runs, process)
+    started = process_names(process.pid)
+    assert len(started) >= 3  # two workers, and what they are forked from
+    if whom == "the terminal":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+    done = command.finish(process)
+    assert done.rc == 130
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: Interrupted")
+    assert_all_end(started)
+    assert not list(command.runs.rglob(lease.MARKER))
+    assert not list(command.runs.rglob("failed.json"))
+    assert len(list(command.runs.rglob("last.ckpt"))) >= 1
+    again = command(*words)
+    assert (again.rc, again.stderr) == (0, "")
+    assert_same_bits(command.runs, reference, 6)
+
+
+@linux
+def test_the_workers_of_a_killed_sweep_end_with_it_and_the_same_command_goes_on(command, reference):
+    words = (*GRID, *words_for("local"))
+    process = command.start(*words)
+    caught(command.runs, process)
+    started = process_names(process.pid)
+    process.kill()
+    command.finish(process)
+    assert_all_end(started)
+    again = command(*words)
+    assert (again.rc, again.stderr) == (0, "")
+    assert_same_bits(command.runs, reference, 6)
+
+
+def test_a_run_of_a_sweep_is_the_run_alone(commands, reference, tmp_path):
+    alone = commands(tmp_path / "alone")
+    done = alone(*RECIPE[1:], "noise.frac=0.2", "seed=1")
+    assert (done.rc, done.stderr) == (0, "")
+    assert_same_runs(alone.runs, reference, all_of_them=False)
+
+
+def test_a_damaged_worker_is_replaced_every_time(command, reference):
+    # Process after process is killed, each while it trains. A run that loses two has failed, and the next call goes on.
+    words = (*GRID, *words_for("local"))
+    process = command.start(*words)
+    killed = []
+    for _ in range(3):
+        directory, pid = caught(command.runs, process)
+        killed.append(directory)
+        os.kill(pid, signal.SIGKILL)
+        while (owner := lease.owner(directory)) is not None and owner.alive:
+            time.sleep(0.01)
+        shutil.rmtree(directory)  # its checkpoint would be found again
+    done = command.finish(process)
+    twice = {directory for directory in killed if killed.count(directory) > 1}
+    assert done.rc == bool(twice)
+    again = command(*words)
+    assert (again.rc, again.stderr) == (0, "")
+    assert_same_bits(command.runs, reference, 6)
 
 
 @pytest.mark.skipif(not installed("submitit_local"), reason="submitit is not installed")

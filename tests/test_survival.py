@@ -24,6 +24,9 @@ pytestmark = [
 SMALL = ("data=digits", "training.epochs=3", "training.batch_size=128", "training.threads=1", "reduction.frac=0.5")
 GRID = ("-m", *SMALL, "noise.frac=0,0.2", "seed=1,2")
 
+#: A kill at some operation on a file is to fall into the training; workers are killed at any time, below.
+ONE_PROCESS = "hydra/launcher=basic"
+
 #: All that a complete run may leave.
 LASTING = {"arrays.npz", "result.json"}
 
@@ -102,7 +105,9 @@ def test_a_sweep_killed_at_any_operation_on_a_file_ends_as_if_nothing_had_happen
     kills = 0
     while kills < 20:
         command = make_command()
-        kills += complete_in_spite_of(command, lambda command=command: command(*GRID, die_at=rng.randint(1, 45)), 12)
+        kills += complete_in_spite_of(
+            command, lambda command=command: command(*GRID, ONE_PROCESS, die_at=rng.randint(1, 45)), 12
+        )
         assert set(command.done().values()) == {1}
         assert_as_if_nothing_happened(command.runs, whole.runs)
 

@@ -18,10 +18,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from class_sensitivity.errors import ConfigError
+from class_sensitivity.machine import parallel_runs
 from class_sensitivity.settings import AnalyzeSettings, DataSettings, ModelSettings, TrainSettings
 from class_sensitivity.stress import NOISE_KINDS, Noise, make_noise_kind
 from class_sensitivity.stress.noise import noise_settings
-from class_sensitivity.threads import default_threads, parallel_runs
 
 Settings = TypeVar("Settings")
 
@@ -30,13 +30,12 @@ _OPEN_SECTIONS = (DataSettings, ModelSettings)
 
 
 def register() -> None:
-    """Makes known to Hydra what `conf/` builds on: the schemas, and how many runs and threads fill the machine."""
+    """Makes known to Hydra what `conf/` builds on: the schemas, and how many runs fill the machine."""
     ConfigStore.instance().store(name="train_schema", node=_schema(TrainSettings))
     ConfigStore.instance().store(name="analyze_schema", node=_schema(AnalyzeSettings))
     # The presets in conf/hydra/launcher/ bear the names of the launchers they set up, which Hydra takes for schemas.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
     OmegaConf.register_new_resolver("parallel_runs", parallel_runs, replace=True)
-    OmegaConf.register_new_resolver("threads", lambda asked: asked or default_threads(), replace=True)
 
 
 def train_settings(config: DictConfig) -> TrainSettings:

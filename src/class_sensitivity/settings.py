@@ -149,13 +149,13 @@ class TrainingSettings(Recipe):
     Attributes:
         test_every_epoch: Evaluate the test set after every epoch, for the curves.
         accelerator: One of `ACCELERATORS`.
-        threads: CPU threads of one run, or None for `threads.default_threads`.
+        threads: CPU threads of one run; their number changes the last digits of the weights.
         keep_checkpoint: Keep the last checkpoint of a complete run.
     """
 
     test_every_epoch: bool
     accelerator: str
-    threads: int | None
+    threads: int
     keep_checkpoint: bool
 
     @property
@@ -179,9 +179,8 @@ class TrainingSettings(Recipe):
         require(self.precision in PRECISIONS, "training.precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         accelerators = f"one of {', '.join(ACCELERATORS)}"
         require(self.accelerator in ACCELERATORS, "training.accelerator", self.accelerator, accelerators)
-        threads = self.threads
-        expected = f"an integer from 1 to {_MOST_THREADS}, or null"
-        require(threads is None or 1 <= threads <= _MOST_THREADS, "training.threads", threads, expected)
+        allowed = f"an integer from 1 to {_MOST_THREADS}"
+        require(1 <= self.threads <= _MOST_THREADS, "training.threads", self.threads, allowed)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from class_sensitivity.runs.directory import FAILURE, RESULT, read_failure
 from class_sensitivity.runs.identity import distinctions
+from class_sensitivity.runs.lease import MARKER
 from class_sensitivity.runs.run import Run
 from class_sensitivity.runs.status import RunStatus, State, read_status
 
@@ -97,6 +99,9 @@ class SweepProgress:
         self.console = Console()
         self.ended: dict[Path, RunStatus] = {}
         self._before = {job.directory: _signature(job.directory) for job in jobs}
+        self._begun: dict[Path, float] = {}
+        self._seconds: list[float] = []
+        self._at_once = 1
         self._started = time.monotonic()
         self._stop = threading.Event()
         self._reporting = threading.Lock()
@@ -135,8 +140,13 @@ class SweepProgress:
         """Prints a line for each run that ended since the last call."""
         with self._reporting:
             for job in self.jobs:
-                if job.directory not in self.ended and (status := self._outcome(job)) is not None:
+                if job.directory in self.ended:
+                    continue
+                if job.directory not in self._begun and (job.directory / MARKER).exists():
+                    self._begun[job.directory] = time.monotonic()
+                if (status := self._outcome(job)) is not None:
                     self._end(job, status)
+            self._at_once = max(self._at_once, len(self._running()))
 
     def failed(self, job: Job, reason: str) -> None:
         """Reports a failure that left nothing in the run directory."""
@@ -159,7 +169,22 @@ class SweepProgress:
             self.console.print(table)
         return table.row_count
 
+    def _running(self) -> list[float]:
+        """When each of the runs began that are being done."""
+        return [begun for directory, begun in self._begun.items() if directory not in self.ended]
+
+    def _left(self) -> float:
+        """Seconds until the last run ends, if the others take as long as those that have ended.
+
+        Runs that are being done have done a part already; and none ends before it has done the rest.
+        """
+        now, mean = time.monotonic(), fmean(self._seconds)
+        running = [max(0.0, mean - (now - begun)) for begun in self._running()]
+        waiting = len(self.jobs) - len(self.ended) - len(running)
+        return max([(waiting * mean + sum(running)) / self._at_once, *running])
+
     def _end(self, job: Job, status: RunStatus) -> None:
+        self._seconds.append(time.monotonic() - self._begun.get(job.directory, self._started))
         self.ended[job.directory] = status
         done, total = len(self.ended), len(self.jobs)
         text = f"[{done:>{len(str(total))}}/{total}] {self.titles[job]:<32} "
@@ -169,7 +194,7 @@ class SweepProgress:
         else:
             text += status.detail
         if done < total:
-            text += f"  {_duration((time.monotonic() - self._started) / done * (total - done))} left"
+            text += f"  {_duration(self._left())} left"
         self.say(text)
 
     def say(self, text: str) -> None:

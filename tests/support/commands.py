@@ -42,7 +42,12 @@ def bare_environment() -> dict[str, str]:
 
 
 def start_script(
-    script: str, *arguments: str, python: tuple[str, ...] = (), cwd: Path = ROOT, **environment: str
+    script: str,
+    *arguments: str,
+    python: tuple[str, ...] = (),
+    cwd: Path = ROOT,
+    start_new_session: bool = False,
+    **environment: str,
 ) -> subprocess.Popen[str]:
     """Starts a script of the repository and does not wait.
 
@@ -51,6 +56,7 @@ def start_script(
         arguments: The words after it.
         python: Options of the interpreter.
         cwd: Where it is started.
+        start_new_session: As if it had a terminal of its own: a signal can be sent to all that it starts.
         environment: Variables beside PATH and HOME.
     """
     return subprocess.Popen(
@@ -60,6 +66,7 @@ def start_script(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
+        start_new_session=start_new_session,
         # A shell that starts tests in the background lets its children ignore Ctrl+C.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL) if os.name == "posix" else None,
     )
@@ -75,6 +82,12 @@ def analyze(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 def _runs_word(runs: Path, arguments: tuple[str, ...]) -> list[str]:
     """Where the runs go, unless a test says it."""
     return [] if any(word.startswith("runs=") for word in arguments) else [f"runs={runs}"]
+
+
+def _start_word(arguments: tuple[str, ...]) -> list[str]:
+    """Has the workers of a sweep forked from its process, which has imported everything."""
+    sweeps = "-m" in arguments and not any(word.startswith("hydra/launcher=") for word in arguments)
+    return ["hydra.launcher.start_method=fork"] if sweeps else []
 
 
 class Command:
@@ -158,7 +171,7 @@ class ForkedCommand:
         pid = self.server.ask(
             script=script,
             cwd=str(cwd),
-            arguments=[*arguments, *_runs_word(self.runs, arguments)],
+            arguments=[*arguments, *_runs_word(self.runs, arguments), *_start_word(arguments)],
             stdout=f"{output}.out",
             stderr=f"{output}.err",
             environment=self.server.environment | environment,

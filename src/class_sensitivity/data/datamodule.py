@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.data.augment import draw_variants, pad
+from class_sensitivity.data.augment import draw_variants
 from class_sensitivity.data.loader import EVALUATION_BATCH, EpochLoader
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.seeding import generator
@@ -71,7 +71,7 @@ class StressedDataModule(pl.LightningDataModule):
         """Moves the data to the device, once; runs on the same data share what does not differ."""
         if hasattr(self, "pixels"):
             return
-        self.pixels = _resident(self.arrays, self.device, self.crop_padding)
+        self.pixels = _resident(self.arrays, self.device)
         self.examples = torch.from_numpy(self.train_set.indices).to(self.device)
         self.train_labels = torch.from_numpy(self.train_set.labels).to(self.device)
         held_out = torch.from_numpy(self.train_set.held_out)
@@ -163,7 +163,7 @@ class _Resident:
     """What all runs on a data set share, on the device.
 
     Attributes:
-        train_images: (N, H + 2p, W + 2p, C) uint8, padded.
+        train_images: (N, H, W, C) uint8.
         test_images: (n, H, W, C) uint8.
         test_labels: (n,) int64.
         mean: (C,) float32 of the whole training set, not of what a reduction leaves: it belongs to the data set's
@@ -179,11 +179,11 @@ class _Resident:
 
 
 @lru_cache(maxsize=1)
-def _resident(arrays: ImageArrays, device: torch.device, padding: int) -> _Resident:
+def _resident(arrays: ImageArrays, device: torch.device) -> _Resident:
     train_images = torch.from_numpy(arrays.train_images)
     mean, std = _channel_statistics(train_images)
     return _Resident(
-        pad(train_images, padding).to(device),
+        train_images.to(device),
         torch.from_numpy(arrays.test_images).to(device),
         torch.from_numpy(arrays.test_labels).to(device),
         mean.to(device),

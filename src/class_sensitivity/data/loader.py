@@ -36,7 +36,7 @@ class EpochLoader:
     """The batches of one epoch: (B, C, H, W) float32 images in channels_last layout, (B,) int64 labels.
 
     Args:
-        images: (N, H, W, C) uint8, padded by `padding`.
+        images: (N, H, W, C) uint8.
         labels: (n,) int64, of each example.
         order: Positions of examples in the order in which they are visited.
         examples: (n,) int64, which image is each example's; None: the first n in their order.

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from class_sensitivity.errors import ConfigError
-from class_sensitivity.threads import default_threads
 
 #: Of glibc's malloc.h: from how many bytes on freed memory is returned, and memory is mapped block by block.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -39,13 +38,13 @@ class Execution:
     processor: str
 
 
-def choose_execution(accelerator: str, precision: str, threads: int | None) -> Execution:
+def choose_execution(accelerator: str, precision: str, threads: int) -> Execution:
     """Resolves `auto` from what the machine can do; nothing is timed, so the choice is repeatable.
 
     Args:
         accelerator: auto, cpu or gpu.
         precision: auto, bf16-mixed or 32-true.
-        threads: CPU threads, or None for `threads.default_threads`.
+        threads: CPU threads.
 
     Raises:
         ConfigError: A GPU is asked for and there is none.
@@ -58,7 +57,7 @@ def choose_execution(accelerator: str, precision: str, threads: int | None) -> E
     device = _device(accelerator)
     if precision == "auto":
         precision = "bf16-mixed" if _gains_from_bf16(device.type) else "32-true"
-    return Execution(device, precision, threads or default_threads(), _processor(device.type))
+    return Execution(device, precision, threads, _processor(device.type))
 
 
 def execution_of(network: nn.Module, execution: Execution) -> Execution:

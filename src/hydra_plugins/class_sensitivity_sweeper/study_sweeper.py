@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from hydra_plugins.class_sensitivity_launchers.run_launcher import RunLauncher
 
 if TYPE_CHECKING:
     from class_sensitivity.sweep import Job, SweepProgress
@@ -190,15 +193,12 @@ class StudySweeper(Sweeper):
         losses: Counter[Path] = Counter()
         damaged: set[Path] = set()
         while batch := self._free(jobs, progress):
-            crash = self._launch(batch, progress, launched, damaged)
+            lost = self._launch(batch, progress, launched, damaged)
             launched += len(batch)
-            if crash is None:
-                if not any(job.directory in progress.ended for job in batch):
-                    time.sleep(_POLL_S)  # all are busy, or seem so
-                continue
-            lost = self._lost([job for job in batch if job.directory not in progress.ended])
+            if not lost and not any(job.directory in progress.ended for job in batch):
+                time.sleep(_POLL_S)  # all are busy, or seem so
             losses.update(job.directory for job in lost)
-            for job in lost:
+            for job, crash in lost.items():
                 if losses[job.directory] > 1:
                     progress.failed(job, f"Its process was lost twice ({type(crash).__name__}: {crash}).")
                 else:
@@ -241,8 +241,8 @@ class StudySweeper(Sweeper):
 
     def _launch(
         self, jobs: Sequence["Job"], progress: "SweepProgress", first: int, damaged: set[Path]
-    ) -> Exception | None:
-        """Hands jobs to the launcher; what it raised if it gave up, as most do when a process of theirs is killed.
+    ) -> dict["Job", Exception]:
+        """Hands jobs to the launcher; which jobs were lost with their process, and the error that says so.
 
         Args:
             jobs: The jobs.
@@ -256,12 +256,16 @@ class StudySweeper(Sweeper):
 
         assert self.launcher is not None
         try:
-            results = self.launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=first)
-        except Exception as error:
+            if isinstance(self.launcher, RunLauncher):
+                outcomes = self.launcher.launch_runs([job.run for job in jobs])
+            else:
+                results = self.launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=first)
+                outcomes = [result._return_value for result in results]
+        except Exception as error:  # so do most when a process of theirs is killed
             progress.report()
-            return error
+            return dict.fromkeys(self._lost([job for job in jobs if job.directory not in progress.ended]), error)
         progress.report()
-        ended = [job for job, result in zip(jobs, results, strict=True) if result._return_value is None]
+        ended = [job for job, outcome in zip(jobs, outcomes, strict=True) if outcome is None]
         again = [
             job
             for job in ended
@@ -272,9 +276,12 @@ class StudySweeper(Sweeper):
             progress.say(f"{progress.titles[job]}: its record is damaged; doing it again")
             damaged.add(job.directory)
         self._wait_until_visible([job for job in ended if job not in again], progress)
-        for job, result in zip(jobs, results, strict=True):
-            error = result._return_value
+        lost = {}
+        for job, error in zip(jobs, outcomes, strict=True):
             if job in again or job.directory in progress.ended or isinstance(error, BusyError):
+                continue
+            if isinstance(error, BrokenProcessPool):
+                lost[job] = error
                 continue
             if not isinstance(error, Exception):
                 left = read_status(job.directory).detail or "nothing is there"
@@ -284,7 +291,7 @@ class StudySweeper(Sweeper):
             if not isinstance(error, UserError):
                 traceback.print_exception(error)
             progress.failed(job, str(error))
-        return None
+        return lost
 
     def _wait_until_visible(self, jobs: Sequence["Job"], progress: "SweepProgress") -> None:
         """A network file system shows what another machine wrote up to a minute late."""
@@ -308,7 +315,6 @@ class StudySweeper(Sweeper):
         from class_sensitivity.runs.directory import is_complete
         from class_sensitivity.runs.run import Run
         from class_sensitivity.sweep import Job
-        from class_sensitivity.threads import default_threads
 
         assert self.config is not None
         assert self.context is not None
@@ -316,10 +322,6 @@ class StudySweeper(Sweeper):
         asked = []
         for words in grid:
             settings = job_settings(self.context.config_loader, self.config, words)
-            if settings.training.threads is None:
-                # Decided here and not where the run lands: launchers hide the number of cores from their
-                # processes, and the number of threads changes the last digits of the weights.
-                words = [*words, f"training.threads={default_threads()}"]
             asked.append((words, settings, study_of(settings)))
         later: list[Sequence[str]] = []
         # Those that are made of baselines come last: what they are depends on which of these are finished.

@@ -19,7 +19,7 @@ from class_sensitivity.data.importing.report import ImportReport, describe
 from class_sensitivity.data.importing.selection import Selection, select
 from class_sensitivity.data.importing.settings import ImportSettings
 from class_sensitivity.errors import DataError
-from class_sensitivity.threads import parallel_runs
+from class_sensitivity.machine import parallel_runs
 
 #: Images that are decoded before the next ones are begun, and bytes of pixels that they hold in memory, at most.
 _CHUNK, _CHUNK_BYTES = 256, 2**26

@@ -48,11 +48,15 @@ def load_arrays(settings: DataSettings, *, run_code: bool = True) -> ImageArrays
         DataError: It is missing, damaged or cannot be downloaded; what its source gives is no data set; or it is read
             by a module that may not be executed.
     """
-    source = settings.source or settings.name
     if runs_code(settings) and not run_code:
         raise DataError(f"{settings.name} is read by a module, which is not executed here.")
-    options = json.dumps(settings.options, sort_keys=True)
-    return _load(source, settings.name, settings.dir, settings.download, options)
+    given = _GIVEN.get(_key(settings))
+    return _load(*_key(settings)) if given is None else given
+
+
+def give_arrays(settings: DataSettings, arrays: ImageArrays) -> None:
+    """Lets this process take a data set from elsewhere, such as from a map that it shares, instead of loading it."""
+    _GIVEN[_key(settings)] = arrays
 
 
 def data_digest(settings: DataSettings) -> str:
@@ -92,6 +96,16 @@ def import_report(settings: DataSettings) -> "ImportReport | None":
     find = getattr(_source(settings.source, settings.name, settings.options), "import_report", None)
     report: ImportReport | None = None if find is None else find(directory=settings.dir, **settings.options)
     return report
+
+
+#: What this process was given.
+_GIVEN: dict[tuple[Any, ...], ImageArrays] = {}
+
+
+def _key(settings: DataSettings) -> tuple[str, str, str | None, bool, str]:
+    """The arguments of `_load`."""
+    options = json.dumps(settings.options, sort_keys=True)
+    return settings.source or settings.name, settings.name, settings.dir, settings.download, options
 
 
 # One at a time: a large data set is not kept for the sake of a small one.
