@@ -3,15 +3,19 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from support.commands import ROOT, SMALL
 
 from class_sensitivity import config as configuration
+from class_sensitivity.config import JobComposer
 from class_sensitivity.errors import ConfigError
 from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.settings import AnalyzeSettings, DataSettings, ModelSettings, TrainSettings
@@ -183,3 +187,71 @@ def _dotted(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 def test_every_known_kind_of_noise_can_be_asked_for(compose_settings):
     for name in NOISE_KINDS:
         assert compose_settings(f"noise.kind={name}").noise.kind == make_noise_kind(name, {})
+
+
+# Composing many jobs
+
+#: Words of jobs that follow each other, from one sweep: they set the same settings, or others, or add and remove some.
+JOBS = (
+    ["seed=1", "noise.frac=0.1"],
+    ["seed=2", "noise.frac=0.2"],
+    ["noise.frac=0.3", "seed=3"],
+    ["seed=4", "seed=5"],
+    ["seed=6", "noise.classes=[1,2]", "noise.frac=0.1"],
+    ["seed=7", "noise.classes=[3]", "noise.frac=0.1"],
+    ["seed=8", "noise.classes=[]", "noise.frac=0.1"],
+    ["model=lenet", "seed=1"],
+    ["model=cnn6", "seed=1"],
+    ["data=npz", "data.file=one.npz", "data.name=one"],
+    ["data=npz", "data.file=other.npz", "data.name=other"],
+    ["noise.kind=pair", "noise.frac=0.2", "noise.partner={1: 2}"],
+    ["noise.kind=pair", "noise.frac=0.2", "noise.partner={2: 3}"],
+    ["noise.kind=pair", "noise.frac=0.2"],
+    ["+noise.partner.1=2", "noise.kind=pair", "noise.frac=0.2"],
+    ["training.lr=1", "streams.init=0"],
+    ["training.lr=0.5", "streams.init=null"],
+    ["model.weights=null", "++seed=9", "seed=3"],
+    ["reduction.match_steps=true", "reduction.frac=0.5"],
+    ["reduction.match_steps=masked", "reduction.frac=0.5"],
+    ["runs=~/elsewhere", "training.threads=2"],
+    ["runs=here", "training.threads=3"],
+    ["seed=1", "noise.frac=0.1"],
+)
+
+
+@pytest.fixture
+def sweep(tmp_path) -> Iterator[tuple[Any, Any]]:
+    """Hydra's loader, and the configuration of a sweep."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        words = ["data=digits", f"runs={tmp_path}"]
+        yield (
+            GlobalHydra.instance().config_loader(),
+            hydra.compose_config("train", words, RunMode.MULTIRUN, with_log_configuration=False),
+        )
+
+
+def outcome(composer: Callable[[], JobComposer], words: list[str]) -> Any:
+    try:
+        return composer().settings(words)
+    except Exception as error:
+        return type(error), str(error)
+
+
+def test_jobs_that_are_composed_together_are_those_composed_alone(sweep):
+    together = JobComposer(*sweep)
+    wrong = (["noise.frac=much", "seed=1"], ["noise.frac=7", "seed=1"], ["noise.fraction=0.1"], ["model=cnn7"])
+    for words in (*JOBS, *wrong, *reversed(JOBS)):
+        assert outcome(lambda: together, words) == outcome(lambda: JobComposer(*sweep), words), words
+    assert isinstance(outcome(lambda: together, wrong[0]), tuple)
+
+
+def test_jobs_that_differ_in_values_are_composed_once(sweep, monkeypatch):
+    loader, config = sweep
+    composed = []
+    load = loader.load_sweep_config
+    monkeypatch.setattr(loader, "load_sweep_config", lambda *words: composed.append(words) or load(*words))
+    composer = JobComposer(loader, config)
+    for seed in range(20):
+        assert composer.settings([f"seed={seed}", f"noise.frac={seed / 20}", "model=lenet"]).seed == seed
+    assert len(composed) == 1

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from support.commands import assert_one_sentence
 from support.sources import write_cifar100, write_fashion_mnist
-from torchvision.datasets import CIFAR100, FashionMNIST
+from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 from torchvision.datasets.utils import extract_archive
 
-from class_sensitivity.data.sources import class_names, data_digest, fashion_mnist, load_arrays
+from class_sensitivity.data.sources import cifar10, cifar100, class_names, data_digest, fashion_mnist, load_arrays
 from class_sensitivity.errors import ConfigError, DataError
 from class_sensitivity.settings import DataSettings
 
@@ -50,6 +50,9 @@ def test_fashion_mnist_is_what_torchvision_reads(tmp_path, monkeypatch):
 
 def test_checksums_and_digests_are_those_of_torchvision(tmp_path):
     assert list(fashion_mnist.CHECKSUMS.items()) == list(map(tuple, FashionMNIST.resources))
+    for ours, theirs in ((cifar10, CIFAR10), (cifar100, CIFAR100)):
+        lists = theirs.train_list, theirs.test_list, [[theirs.meta["filename"], theirs.meta["md5"]]]
+        assert [list(part.items()) for part in ours.CHECKSUMS] == [list(map(tuple, part)) for part in lists]
     digests = [data_digest(published("cifar100", tmp_path, labels=labels)) for labels in ("fine", "coarse")]
     assert digests == [f"{CIFAR100.tgz_md5}-fine", f"{CIFAR100.tgz_md5}-coarse"]
     assert data_digest(published("fashion_mnist", tmp_path)) == data_digest(published("fashion_mnist", "elsewhere"))

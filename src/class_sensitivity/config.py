@@ -2,17 +2,20 @@
 
 import difflib
 import os
+import pickle
 import re
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, field, fields, is_dataclass, make_dataclass
+from functools import lru_cache
 from typing import Any, TypeVar, get_origin
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -60,21 +63,67 @@ def analyze_settings(config: DictConfig) -> AnalyzeSettings:
     return settings
 
 
-def job_settings(loader: ConfigLoader, config: DictConfig, overrides: Sequence[str]) -> TrainSettings:
-    """What one job of a sweep asks for, checked.
+class JobComposer:
+    """Composes the jobs of a sweep.
+
+    Hydra reads every file for every job, which takes seconds for some hundred. Jobs that set the same settings to other
+    values are composed once, and the values are put into what was composed.
 
     Args:
         loader: Hydra's, of the sweep.
         config: The sweep's own configuration.
-        overrides: What makes it this job.
-
-    Raises:
-        ConfigError: As `train_settings`.
     """
-    job = loader.load_sweep_config(config, list(overrides))
-    with open_dict(job):
-        del job["hydra"]
-    return train_settings(OmegaConf.masked_copy(job, [str(key) for key in job]))
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
+        self._loader, self._config = loader, config
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._is_group = lru_cache(maxsize=None)(lambda key: bool(loader.get_group_options(key)))
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def settings(self, words: Sequence[str]) -> TrainSettings:
+        """What the job of some words asks for, checked.
+
+        Raises:
+            ConfigError: As `train_settings`.
+            HydraException: The words or a file cannot be composed.
+        """
+        overrides = self._parser.parse_overrides(list(words))
+        values = [each for each in overrides if self._is_value(each)]
+        others = [each for each in overrides if each not in values]
+        if any(_touch(one.key_or_group, other.key_or_group) for one in values for other in others):
+            return train_settings(self._compose(words))
+        shape = (*(str(each.input_line) for each in others), "", *(each.key_or_group for each in values))
+        if shape in self._composed:
+            try:
+                for each in values:
+                    OmegaConf.update(self._composed[shape], each.key_or_group, each.value())
+                return train_settings(self._composed[shape])
+            except OmegaConfBaseException:
+                del self._composed[shape]  # Hydra says what is wrong in words of its own
+        self._composed[shape] = self._compose(words)
+        return train_settings(self._composed[shape])
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether it sets one setting to a value, and changes nothing else."""
+        return (
+            override.type is OverrideType.CHANGE
+            and override.package is None
+            and not override.key_or_group.startswith("hydra.")
+            and not override.is_sweep_override()
+            and not isinstance(override.value(), dict)
+            and not self._is_group(override.key_or_group)
+        )
+
+    def _compose(self, words: Sequence[str]) -> DictConfig:
+        job = self._loader.load_sweep_config(self._config, list(words))
+        with open_dict(job):
+            del job["hydra"]
+        return OmegaConf.masked_copy(job, [str(key) for key in job])
+
+
+def _touch(one: str, other: str) -> bool:
+    """Whether two settings are the same, or one is a part of the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def _schema(settings: type) -> type:
@@ -92,6 +141,11 @@ def _schema(settings: type) -> type:
 
 
 def _noise_schema() -> type:
+    return _schema_of_kinds(tuple(NOISE_KINDS.items()))
+
+
+@lru_cache(maxsize=1)
+def _schema_of_kinds(kinds: tuple[tuple[str, type], ...]) -> type:
     """The settings that every kind of noise has, and those of each kind with their defaults.
 
     Raises:
@@ -101,7 +155,7 @@ def _noise_schema() -> type:
     columns = {setting.name: (setting.name, setting.type, MISSING) for setting in fields(Noise)}
     columns["kind"] = ("kind", str, MISSING)
     every_kind, typed = set(columns), dict[str, tuple[Any, Any]]()
-    for kind_name, kind in NOISE_KINDS.items():
+    for kind_name, kind in kinds:
         default = make_noise_kind(kind_name, {})
         for setting in noise_settings(kind):
             name, own = setting.name, (setting.type, getattr(default, setting.name))
@@ -161,16 +215,23 @@ def _value(setting: Field[Any], value: Any) -> Any:
             **{key: each for key, each in value.items() if key in own},
             "options": {key: each for key, each in value.items() if key not in own},
         }
+    # Jobs of a sweep have most sections in common.
+    return _section(setting.name, setting.type, pickle.dumps(value))  # type: ignore[arg-type]
+
+
+@lru_cache
+def _section(name: str, kind: type, pickled: bytes) -> Any:
+    """A section, from values that are pickled so that 1, 1.0 and true are not the same."""
+    values = pickle.loads(pickled)
     try:
-        typed = OmegaConf.merge(OmegaConf.structured(setting.type), value)
+        typed = OmegaConf.merge(OmegaConf.structured(kind), values)
         if missing := sorted(OmegaConf.missing_keys(typed)):
-            name = f"{setting.name}.{missing[0]}"
-            raise ConfigError(f"{name} has no value; give one with {name}=VALUE.")
+            raise ConfigError(f"{name}.{missing[0]} has no value; give one with {name}.{missing[0]}=VALUE.")
         return OmegaConf.to_object(typed)
     except OmegaConfBaseException as error:
-        name = str(error.full_key)
+        key = str(error.full_key)
         reason = str(error).splitlines()[0].rstrip(".")
-        raise ConfigError(f"{setting.name}.{name}={value.get(name)} is not allowed: {reason}.") from None
+        raise ConfigError(f"{name}.{key}={values.get(key)} is not allowed: {reason}.") from None
 
 
 def _unknown(config: Mapping[Any, Any], settings: type, prefix: str = "") -> Iterator[str]:

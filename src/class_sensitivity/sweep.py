@@ -4,14 +4,15 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,8 @@ from class_sensitivity.runs.identity import distinctions
 from class_sensitivity.runs.lease import MARKER
 from class_sensitivity.runs.run import Run
 from class_sensitivity.runs.status import RunStatus, State, read_status
+
+Thing = TypeVar("Thing")
 
 _POLL_S = 0.5
 _STYLES = {"complete": "green", "running": "cyan", "stale": "yellow", "failed": "red", "damaged": "red"}
@@ -51,6 +54,13 @@ class Job:
 def counted_runs(number: int) -> str:
     """Such as `1 run` or `2 runs`."""
     return f"{number} run{'s' * (number != 1)}"
+
+
+def counted(things: Sequence[Thing], words: str) -> Iterator[Thing]:
+    """The things, with a line on the terminal that says how far one is, while it takes time."""
+    columns = TextColumn("{task.description}"), MofNCompleteColumn()
+    with Progress(*columns, transient=True, disable=not Console().is_terminal) as progress:
+        yield from progress.track(things, description=f"{words} ...")
 
 
 def titles(runs: Sequence[Run]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from class_sensitivity.data.sources import fashion_mnist
+from class_sensitivity.data.sources import cifar100, fashion_mnist
 from support.pictures import write_pictures
 
 #: `data/sources/mine.py`, as a user would write it; it has a setting of its own.
@@ -132,6 +132,8 @@ def write_cifar100(root: Path, patch: pytest.MonkeyPatch) -> dict[str, dict[str,
     folder.mkdir(parents=True)
     for name, content in written.items():
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    sums = tuple({name: _md5(folder / name)} for name in ("train", "test", "meta"))
+    patch.setattr(cifar100, "CHECKSUMS", sums)
     patch.setattr(CIFAR100, "train_list", [["train", _md5(folder / "train")]])
     patch.setattr(CIFAR100, "test_list", [["test", _md5(folder / "test")]])
     patch.setattr(CIFAR100, "meta", CIFAR100.meta | {"md5": _md5(folder / "meta")})

@@ -28,13 +28,13 @@ class RunLauncher(Launcher):
         """Does runs; returns for each, in order, None if it is complete now, or why it is not."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from class_sensitivity.config import job_settings
+        from class_sensitivity.config import JobComposer
         from class_sensitivity.runs.run import Run
 
         assert self.config is not None
         assert self.context is not None
-        loader, config = self.context.config_loader, self.config
-        outcomes = self.launch_runs([Run.of(job_settings(loader, config, words)) for words in job_overrides])
+        jobs = JobComposer(self.context.config_loader, self.config)
+        outcomes = self.launch_runs([Run.of(jobs.settings(words)) for words in job_overrides])
         return [
             JobReturn(
                 overrides=list(words),

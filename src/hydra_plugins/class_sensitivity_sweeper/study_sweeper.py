@@ -310,18 +310,19 @@ class StudySweeper(Sweeper):
         Raises:
             UserError: A job cannot be done.
         """
-        from class_sensitivity.config import job_settings
+        from class_sensitivity.config import JobComposer
         from class_sensitivity.runs.baseline import study_of
         from class_sensitivity.runs.directory import is_complete
         from class_sensitivity.runs.run import Run
-        from class_sensitivity.sweep import Job
+        from class_sensitivity.sweep import Job, counted
 
         assert self.config is not None
         assert self.context is not None
         jobs: dict[Path, Job] = {}
         asked = []
-        for words in grid:
-            settings = job_settings(self.context.config_loader, self.config, words)
+        composer = JobComposer(self.context.config_loader, self.config)
+        for words in counted(grid, "Composing runs"):
+            settings = composer.settings(words)
             asked.append((words, settings, study_of(settings)))
         later: list[Sequence[str]] = []
         # Those that are made of baselines come last: what they are depends on which of these are finished.

@@ -1,9 +1,9 @@
 """CIFAR-10 as torchvision knows it, with its checksums verified."""
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.published import verified_files
 
-if TYPE_CHECKING:
-    from torchvision.datasets import CIFAR10
-
+#: The published files and their MD5 sums: of training images, of test images, of names.
+CHECKSUMS = (
+    {
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    },
+    {"test_batch": "40351d587109b95175f43aff81a1287e"},
+    {"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
+)
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -28,9 +37,16 @@ def load(directory: str | None = None, download: bool = True) -> ImageArrays:
     Raises:
         DataError: It is absent and cannot be fetched, or a file of it is damaged.
     """
-    from torchvision.datasets import CIFAR10
+    root = Path(directory or "data")
+    return read_cifar(
+        "CIFAR-10", root, "cifar-10-batches-py", CHECKSUMS, download, _fetch, labels="labels", names="label_names"
+    )
 
-    return read_cifar(CIFAR10, "CIFAR-10", directory, download, labels="labels", names="label_names")
+
+def _fetch(root: str) -> None:
+    from torchvision.datasets import CIFAR10  # late: it brings PyTorch, which reading does not need
+
+    CIFAR10(root, download=True)
 
 
 def digest(directory: str | None = None) -> str:
@@ -47,31 +63,34 @@ def class_names(directory: str | None = None) -> tuple[str, ...]:
 
 
 def read_cifar(
-    published: "type[CIFAR10]", title: str, directory: str | None, download: bool, *, labels: str, names: str
+    title: str,
+    root: Path,
+    folder: str,
+    checksums: tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]],
+    download: bool,
+    fetch: Callable[[str], None],
+    *,
+    labels: str,
+    names: str,
 ) -> ImageArrays:
     """Reads CIFAR-10 or CIFAR-100.
 
     Args:
-        published: torchvision's class, which knows files and checksums.
         title: What the data set is called.
-        directory: `data.dir`.
+        root: `data.dir`.
+        folder: Of its files, below the root.
+        checksums: File -> MD5 sum, of the training images, of the test images and of the names.
         download: Whether it may be fetched when it is absent.
+        fetch: Fetches it into the root.
         labels: The key of the labels in a file of images.
         names: The key of their names in the file of names.
 
     Raises:
         DataError: It is absent and cannot be fetched, or a file of it is damaged.
     """
-    root = Path(directory or "data")
-    meta = str(published.meta["filename"])
-    checksums = dict(map(tuple, [*published.train_list, *published.test_list, (meta, published.meta["md5"])]))
+    train, test, meta = checksums
     files = verified_files(
-        title,
-        root,
-        published.base_folder,
-        checksums,
-        download=download,
-        fetch=lambda: published(str(root), download=True),
+        title, root, folder, {**train, **test, **meta}, download=download, fetch=lambda: fetch(str(root))
     )
 
     # Unpickling runs whatever a file says; these are the files as published, to the byte.
@@ -79,12 +98,12 @@ def read_cifar(
         entries: dict[str, Any] = pickle.loads(files[name].read_bytes(), encoding="latin1")
         return entries
 
-    def split(batches: Iterable[Sequence[str]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def split(batches: Mapping[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         images, classes = [], []
-        for name, _ in batches:
+        for name in batches:
             batch = content(name)
             images.append(np.ascontiguousarray(batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)))
             classes.append(np.array(batch[labels], np.int64))
         return np.concatenate(images), np.concatenate(classes)
 
-    return ImageArrays(*split(published.train_list), *split(published.test_list), content(meta)[names])
+    return ImageArrays(*split(train), *split(test), content(*meta)[names])

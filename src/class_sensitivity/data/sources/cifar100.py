@@ -1,8 +1,17 @@
 """CIFAR-100 as torchvision knows it, with its checksums verified; 100 fine or 20 coarse classes."""
 
+from pathlib import Path
+
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources.cifar10 import read_cifar
 from class_sensitivity.errors import require
+
+#: The published files and their MD5 sums: of training images, of test images, of names.
+CHECKSUMS = (
+    {"train": "16019d7e3df5f24257cddd939b257f8d"},
+    {"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    {"meta": "7973b15100ade9c7d40fb424638fde48"},
+)
 
 LABELS = ("fine", "coarse")
 
@@ -19,12 +28,15 @@ def load(directory: str | None = None, download: bool = True, labels: str = "fin
         ConfigError: There are no such labels.
         DataError: It is absent and cannot be fetched, or a file of it is damaged.
     """
+    _check(labels)
+    root, keys = Path(directory or "data"), {"labels": f"{labels}_labels", "names": f"{labels}_label_names"}
+    return read_cifar("CIFAR-100", root, "cifar-100-python", CHECKSUMS, download, _fetch, **keys)
+
+
+def _fetch(root: str) -> None:
     from torchvision.datasets import CIFAR100
 
-    _check(labels)
-    return read_cifar(
-        CIFAR100, "CIFAR-100", directory, download, labels=f"{labels}_labels", names=f"{labels}_label_names"
-    )
+    CIFAR100(root, download=True)
 
 
 def digest(directory: str | None = None, labels: str = "fine") -> str:

@@ -35,8 +35,6 @@ def load(directory: str | None = None, download: bool = True) -> ImageArrays:
     Raises:
         DataError: It is absent and cannot be fetched, or a file of it is damaged.
     """
-    from torchvision.datasets import FashionMNIST
-
     root = Path(directory or "data")
     files = verified_files(
         "Fashion-MNIST",
@@ -44,7 +42,7 @@ def load(directory: str | None = None, download: bool = True) -> ImageArrays:
         "FashionMNIST/raw",
         CHECKSUMS,
         download=download,
-        fetch=lambda: FashionMNIST(str(root), download=True),
+        fetch=lambda: _fetch(str(root)),
     )
     train_images, train_labels, test_images, test_labels = map(_values, files.values())
     return ImageArrays(
@@ -54,6 +52,12 @@ def load(directory: str | None = None, download: bool = True) -> ImageArrays:
         test_labels=test_labels.astype(np.int64),
         class_names=CLASS_NAMES,
     )
+
+
+def _fetch(root: str) -> None:
+    from torchvision.datasets import FashionMNIST
+
+    FashionMNIST(root, download=True)
 
 
 def digest(directory: str | None = None) -> str:
