@@ -44,6 +44,9 @@ def one_sentence_errors(settings: type = TrainSettings) -> Iterator[None]:
     # Some terminals say 0 columns, and show nothing then.
     if not os.environ.get("COLUMNS", "80").isdigit() or int(os.environ.get("COLUMNS", "80")) < _FEWEST_COLUMNS:
         del os.environ["COLUMNS"]
+    # Threads that wait for each other sleep. Spinning, they take the time of those that they wait for as soon as
+    # something else is running: a step with two threads then takes ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for stream in (sys.stdout, sys.stderr):
         # A class may be called é where the terminal knows ASCII alone: an escape is better than a lost report.
         if isinstance(stream, io.TextIOWrapper):
