@@ -12,7 +12,12 @@ from class_sensitivity.runs.condition import BASELINE, Condition
 
 WORLD = World(THREE, 80, seed=0.1)
 NOISY = Condition(noise_kind="shuffle", noise_frac=0.2)
-PLAN = {BASELINE: shares([0.9, 0.8, 0.7]), NOISY: shares([0.8, 0.7, 0.5])}
+REMOVED = Condition(reduction_frac=0.5)
+PLAN = {
+    BASELINE: shares([0.9, 0.8, 0.7]),
+    NOISY: shares([0.8, 0.7, 0.5]),
+    REMOVED: shares([0.7, 0.6, 0.5]),
+}
 
 
 def recalls(preds, labels) -> np.ndarray:
@@ -32,10 +37,12 @@ def written(tmp_path_factory):
         write_run(root, WORLD, None, condition, seed, preds=preds, **options)
 
     for seed in (1, 2, 3):
-        for condition in PLAN:
+        for condition in (BASELINE, NOISY):
             write(condition, seed)
+    for seed in (1, 2, 3):  # draws no labels, so that they cannot make its falls vary
+        write(REMOVED, seed)
     for value in (2, 3, 4):
-        for condition in PLAN:
+        for condition in (BASELINE, NOISY):
             write(condition, 1, init=value)
         write(NOISY, 1, labels=value)
     return root, said

@@ -85,7 +85,9 @@ def variance_splits(study: Study, stream_studies: Sequence[StreamStudy]) -> Iter
         varied = {each.stream: each.study for each in stream_studies if each.seed == seed}
         conditions = sorted({condition for one in varied.values() for condition in one.conditions} - {BASELINE})
         for condition in conditions:
-            found = {stream: _variance(one, condition) for stream, one in varied.items()}
+            # Runs that do not draw from a stream are the same for all of its values.
+            drawn = {stream: one for stream, one in varied.items() if condition.draws_from(stream)}
+            found = {stream: _variance(one, condition) for stream, one in drawn.items()}
             streams = {stream: variance for stream, variance in found.items() if variance is not None}
             if streams:
                 yield VarianceSplit(condition, seed, streams, _variance(study, condition))
