@@ -1,19 +1,18 @@
 """How many runs a second one GPU trains, by the way in which they share it; made-up images of CIFAR-10's shape.
 
-python benchmarks/gpu.py                                    on the GPU, at most 150 s
+python benchmarks/gpu.py                                    on the GPU, at most 200 s
 python benchmarks/gpu.py --only check,one,streams           some of it
 python benchmarks/gpu.py --device cpu --quick               does it work?
 
 check      a step of the stacked ways against separate runs: gradients in float64 and bf16; bits of graphs and streams
-one        one run after another: a step launched kernel by kernel, and captured in a CUDA graph
+one        one run after another: a step launched kernel by kernel, as the product does it, and captured in a CUDA graph
 streams    runs with a network each, on several CUDA streams, all in one graph
+grouped    stacked, which is one network with the weights of all: grouped convolutions in channels_last layout, captured
 products   stacked: convolutions as batched matrix products over im2col columns, captured
-grouped    stacked: grouped convolutions in channels_last layout, captured
-stacked    stacked as `hydra/launcher=stacked` does it (torch.func), captured
-processes  captured runs in processes of their own
-mps        the same with NVIDIA's MPS, where it can be started
+processes  a run in each of several processes at the same time: launched as the product does it, and captured
+product    `python train.py -m` itself: a run after another, and several at once
+mps        `processes` with NVIDIA's MPS, where it can be started
 launched   the stacked ways without a graph
-product    `python train.py` itself: runs alone, and stacked
 profile    which kernels take the time
 compiled   one run, captured, with what torch.compile fuses
 
@@ -48,14 +47,11 @@ _STEPS, _TESTS = 3 * 391, 3 * 20
 def _engine(way: str, members: int, options: dict[str, Any], quick: bool, device: Any) -> Any:
     import side_by_side as ways
 
-    from class_sensitivity.training.stacked.model import StackedNetwork
-
     feed = ways.feed_of(members, quick, device)
     made = ways.networks(members, [4, 4, 6, 6, 8, 8] if quick else ways.WIDTHS)
     if way == "separate":
         return ways.Separate(made, feed, **options)
-    network = StackedNetwork(made) if way == "functional" else ways.Wide(made, way)  # type: ignore[arg-type]
-    return ways.Stacked(network, feed)
+    return ways.Stacked(ways.Wide(made, way), feed)  # type: ignore[arg-type]
 
 
 def _synchronise(device: Any) -> None:
@@ -188,8 +184,6 @@ def _checked(task: dict[str, Any], device: Any) -> Iterator[dict[str, Any]]:
     import torch
     from torch.nn import functional
 
-    from class_sensitivity.training.stacked.model import StackedNetwork
-
     members, quick = 3, task["quick"]
     widths = [4, 4, 6, 6, 8, 8] if quick else ways.WIDTHS
     images, target = ways.feed_of(members, quick, device).next()
@@ -203,8 +197,8 @@ def _checked(task: dict[str, Any], device: Any) -> Iterator[dict[str, Any]]:
                 placed = [network.to(device, dtype, memory_format=torch.channels_last) for network in made]
                 logits = torch.stack([network(batch[m]) for m, network in enumerate(placed)])
             else:
-                stack: Any = StackedNetwork(made) if way == "functional" else ways.Wide(made, way)  # type: ignore[arg-type]
-                logits = stack.to(device, dtype)(batch)
+                stack = ways.Wide(made, way).to(device, dtype)  # type: ignore[arg-type]
+                logits = stack(batch)
             # The loss in full precision, as in training.
             logits = logits if dtype == torch.float64 else logits.float()
             losses = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
@@ -213,9 +207,6 @@ def _checked(task: dict[str, Any], device: Any) -> Iterator[dict[str, Any]]:
         for m in range(members):
             if way == "separate":
                 of_member = [parameter.grad for parameter in placed[m].parameters()]
-            elif way == "functional":
-                names = [name.replace(".", "__") for name in stack.parameter_names]
-                of_member = [getattr(stack, name).grad[m] for name in names]
             else:
                 of_member = stack.gradients(m)
             found.append(torch.cat([gradient.double().flatten() for gradient in of_member]))
@@ -226,7 +217,7 @@ def _checked(task: dict[str, Any], device: Any) -> Iterator[dict[str, Any]]:
         return max(((a - b).norm() / b.norm()).item() for a, b in zip(found, expected, strict=True))
 
     exact = gradients("separate", torch.float64, autocast=False)
-    for way in ("separate", "functional", "grouped", "products"):
+    for way in ("separate", "grouped", "products"):
         case = {"way": way, "members": members}
         try:
             error64 = worst(gradients(way, torch.float64, autocast=False), exact)
@@ -406,25 +397,25 @@ def grouped(session: Session) -> None:
     session.child("grouped", 25, way="grouped", seconds=0.9, cases=[[n, True, {}] for n in (20, 5, 50)])
 
 
-def stacked(session: Session) -> None:
-    """Stacked as the product does it, captured."""
-    session.child("stacked", 25, way="functional", seconds=0.9, cases=[[n, True, {}] for n in (20, 5, 50)])
+def processes_at_once() -> int:
+    """As many as cores, and 16 at most."""
+    return min(16, os.cpu_count() or 1)
 
 
 def processes(session: Session, environment: dict[str, str] | None = None, part: str = "processes") -> None:
     """One run a process, side by side; each measures while the others do."""
-    for number in (8, 4) if not environment else (8,):
-        for graph in (True, False):
-            session.together(
-                part,
-                number,
-                25,
-                environment or {},
-                way="separate",
-                seconds=2.0,
-                cases=[[1, graph, {}]],
-                named={"captured": graph},
-            )
+    number = processes_at_once()
+    for graph in (False, True):
+        session.together(
+            part,
+            number,
+            30,
+            environment or {},
+            way="separate",
+            seconds=2.0,
+            cases=[[1, graph, {}]],
+            named={"captured": graph and session.device == "cuda"},
+        )
 
 
 def mps(session: Session) -> None:
@@ -449,22 +440,22 @@ def mps(session: Session) -> None:
 
 
 def launched(session: Session) -> None:
-    """The stacked ways without a graph, as the product runs them."""
-    for way, members in (("functional", (1, 5, 20, 50)), ("products", (20,)), ("grouped", (20,))):
-        session.child("launched", 25, way=way, seconds=0.6, cases=[[n, False, {}] for n in members])
+    """The stacked ways without a graph."""
+    for way in ("products", "grouped"):
+        session.child("launched", 25, way=way, seconds=0.6, cases=[[20, False, {}]])
 
 
 def product(session: Session) -> None:
     """`python train.py` itself."""
     from gpu_product import measure
 
-    for found in measure(session.device, session.quick, lambda: session.left):
+    for found in measure(session.device, session.quick, processes_at_once(), lambda: session.left):
         session.keep({"part": "product", **found})
 
 
 def profile(session: Session) -> None:
     """The kernels of a step of each way."""
-    session.child("profile", 30, cases=[["separate", 1], ["products", 20], ["grouped", 20], ["functional", 20]])
+    session.child("profile", 30, cases=[["separate", 1], ["products", 20], ["grouped", 20]])
 
 
 def compiled(session: Session) -> None:
@@ -475,7 +466,7 @@ def compiled(session: Session) -> None:
 #: In the order of their worth: where time ends, the last ones are missing.
 PARTS: dict[str, Callable[[Session], None]] = {
     part.__name__: part
-    for part in (check, one, streams, products, grouped, stacked, product, processes, mps, launched, profile, compiled)
+    for part in (check, one, streams, grouped, products, processes, product, mps, launched, profile, compiled)
 }
 
 
@@ -497,7 +488,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
     parser.add_argument("--only", default=",".join(PARTS), metavar="A,B", help="only these parts")
-    parser.add_argument("--seconds", type=float, default=150, help="for all of it")
+    parser.add_argument("--seconds", type=float, default=200, help="for all of it")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the JSON goes, too")
     parser.add_argument("--smoke", action="store_true", help="only: does the product work on this device?")
     parser.add_argument("--task", help=argparse.SUPPRESS)

@@ -22,7 +22,6 @@ class Plan:
         epoch_numbers: Epochs there.
         threads: Numbers of threads there.
         sweep: Numbers of runs there.
-        members: Numbers of runs side by side, in `stacked`.
         probe: Images on which the usual way's numbers of workers are compared.
         analysed: Runs to analyse.
         square: Side of the large matrix product.
@@ -42,7 +41,6 @@ class Plan:
     epoch_numbers: tuple[int, ...] = (2, 4)
     threads: tuple[int, ...] = (1, 2)
     sweep: tuple[int, ...] = (1, 2, 4)
-    members: tuple[int, ...] = (2, 4)
     probe: int = 5000
     analysed: int = 1000
     square: int = 2048
@@ -59,7 +57,6 @@ QUICK = Plan(
     batch_sizes=(64, 128),
     epoch_numbers=(2,),
     sweep=(1, 2),
-    members=(2,),
     probe=200,
     analysed=20,
     square=256,

@@ -1,8 +1,8 @@
 """Ways to train many runs of one recipe on one device, a step at a time, on made-up images of CIFAR-10's shape.
 
 `Separate`  every run has its own network and optimiser: one after the other, or on several CUDA streams at once.
-`Stacked`   one network with the weights of all runs, and one optimiser; the network is the product's `StackedNetwork`
-            (torch.func) or a `Wide` one, whose convolutions are grouped ones or matrix products.
+`Stacked`   one `Wide` network with the weights of all runs, and one optimiser; its convolutions are grouped ones or
+            matrix products.
 
 Any step can be captured in a CUDA graph: its number, its batch and its learning rate are read on the device.
 """
@@ -191,7 +191,7 @@ class Stacked(Trained):
         feed: The batches.
     """
 
-    def __init__(self, network: nn.Module, feed: Feed) -> None:
+    def __init__(self, network: "Wide", feed: Feed) -> None:
         super().__init__(feed)
         self.network = network.to(self.device)
         self.optimiser = _optimiser(self.network.parameters(), feed.rate)

@@ -262,26 +262,6 @@ def stage_scaling(plan: Plan, begun: float) -> list[Row]:
     return rows + [row(f"sweep of {number}, one epoch, {share}", "s", seconds) for number, seconds in sweeps.items()]
 
 
-def stage_stacked(plan: Plan, begun: float) -> list[Row]:
-    """Stacks of growing size, each beside as many runs one after the other."""
-    from class_sensitivity.training.stacked.run import train_jobs
-
-    taken: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for turn in range(plan.repeats):
-            say(f"  turn {turn + 1} of {plan.repeats}")
-            for members in plan.members:
-                for way, max_members in (("side by side", None), ("one after the other", 1)):
-                    place = Path(scratch) / f"{turn}-{members}-{max_members}"
-                    settings = (f"runs={place}", "training.epochs=1", f"reduction.frac={plan.reductions[-1]}")
-                    runs = [_run(plan, *settings, f"seed={seed}") for seed in range(members)]
-                    started = time.perf_counter()
-                    if any(train_jobs(runs, max_members)):
-                        raise RuntimeError(f"{members} runs {way} failed")
-                    taken.setdefault(f"{members} runs {way}", []).append(time.perf_counter() - started)
-    return [row(f"{name}, from start to end", "s", seconds) for name, seconds in taken.items()]
-
-
 def stage_steps(plan: Plan, begun: float) -> list[Row]:
     """Milliseconds of a training step by kind of operation, in the layout in use and in channels_last, in turns."""
     import steps
@@ -303,5 +283,4 @@ STAGES: dict[str, Callable[[Plan, float], Any]] = {
     "startup": stage_startup,
     "accuracy": stage_accuracy,
     "scaling": stage_scaling,
-    "stacked": stage_stacked,
 }

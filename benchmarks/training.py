@@ -13,7 +13,6 @@ memory    peak memory of one run, typed as a user types it.
 accuracy  accuracy after every epoch of the default recipe, and the seconds until then.
 analysis  reading, analysing and reporting 1,000 runs (analysis.py).
 scaling   images a second by batch size, training-set size, epochs and threads; seconds by number of runs.
-stacked   images a second of runs trained side by side as one batched model, by their number.
 
 Each section runs in processes of its own. CIFAR-10 is looked for in $CLASS_SENSITIVITY_DATA, else in data/.
 """
@@ -122,7 +121,6 @@ SECTIONS = {
     "accuracy": Section("Time to accuracy, default recipe", _rows_of("accuracy"), (35, 7)),
     "analysis": Section("Analysis of many runs", analysed, (80, 15)),
     "scaling": Section("Scaling", _rows_of("scaling"), (350, 12)),
-    "stacked": Section("Runs side by side", _rows_of("stacked"), (120, 15)),
 }
 
 

@@ -6,7 +6,6 @@ tensor left behind there is an error; unlike a GPU it has no values at all, so w
 """
 
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -14,49 +13,19 @@ from conftest import MakeRun
 from torch import nn
 
 from class_sensitivity.training.classifier import Classifier
-from class_sensitivity.training.metrics import RunMetrics
-from class_sensitivity.training.setup import TrainingSetup, set_up
-from class_sensitivity.training.stacked.classifier import StackedClassifier
-from class_sensitivity.training.stacked.loader import StackedLoader
+from class_sensitivity.training.setup import set_up
 
 META = torch.device("meta")
 SETTINGS = ("noise.frac=0.2", "data.crop_padding=1", "data.flip=true", "training.batch_size=100")
 
 
-def set_up_on_meta(make_run: MakeRun, *overrides: str) -> TrainingSetup:
-    """A run whose data live on the device."""
-    setup = set_up(make_run(*SETTINGS, *overrides))
+def test_an_epoch_waits_for_nothing_and_leaves_nothing_on_the_cpu(make_run: MakeRun):
+    setup = set_up(make_run(*SETTINGS))
     setup.data.device = META
     setup.data.trainer = SimpleNamespace(current_epoch=1, max_epochs=3)
     setup.data.setup()
-    return setup
-
-
-def one(make_run: MakeRun) -> tuple[Any, Any]:
-    setup = set_up_on_meta(make_run)
     names, recipe = setup.data.arrays.class_names, setup.run.settings.training
-    classifier = Classifier(setup.network, names, recipe, setup.total_steps)
-    return classifier, setup.data.train_dataloader()
-
-
-def stack(make_run: MakeRun) -> tuple[Any, Any]:
-    setups = [set_up_on_meta(make_run, f"seed={seed}") for seed in (1, 2, 3)]
-    names, recipe = setups[0].data.arrays.class_names, setups[0].run.settings.training
-    classifier = StackedClassifier(
-        [setup.network for setup in setups],
-        [RunMetrics(names, recipe.lr) for _ in setups],
-        [],
-        recipe,
-        setups[0].total_steps,
-        refuse_if_lost=lambda member: None,
-        on_failure=lambda member, error: None,
-    )
-    return classifier, StackedLoader([setup.data.train_dataloader() for setup in setups])
-
-
-@pytest.mark.parametrize("made", [one, stack])
-def test_an_epoch_waits_for_nothing_and_leaves_nothing_on_the_cpu(make_run, made):
-    classifier, loader = made(make_run)
+    classifier, loader = Classifier(setup.network, names, recipe, setup.total_steps), setup.data.train_dataloader()
     classifier.to(META)
     classifier.trainer = None
     classifier.on_train_epoch_start()

@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_stopwatch_divides_all_but_tensorboard_among_the_members(clock):
+def test_a_stopwatch_times_part_after_part(clock):
     watch = Stopwatch()
     for part, seconds in (("setup", 1), ("fit", 10), ("test", 3)):
         clock[0] += seconds
@@ -53,13 +53,6 @@ def test_a_stopwatch_divides_all_but_tensorboard_among_the_members(clock):
         "test_s": 3,
         "tensorboard_s": 0.5,
         "total_s": 14.5,
-    }
-    assert asdict(watch.durations(tensorboard_s=0.5, members=2)) == {
-        "setup_s": 0.5,
-        "fit_s": 5,
-        "test_s": 1.5,
-        "tensorboard_s": 0.5,
-        "total_s": 7.5,
     }
 
 
@@ -113,15 +106,13 @@ def test_a_completed_run_has_its_record_and_its_checkpoint_only_if_asked_for(mea
     assert (directory / CHECKPOINT).exists() == (keep == "true")
 
 
-def test_a_completed_member_of_a_stack_has_its_share_of_the_time(measured, monkeypatch):
+def test_the_total_of_a_completed_run_is_that_of_its_parts(measured, monkeypatch):
     run = measured()
-    monkeypatch.setattr(run.watch, "_seconds", {"setup": 3.0, "fit": 9.0, "test": 6.0})
-    record = run.complete(members=3)
-    durations = record.durations
+    monkeypatch.setattr(run.watch, "_seconds", {"setup": 1.0, "fit": 3.0, "test": 2.0})
+    durations = run.complete().durations
     assert (durations.setup_s, durations.fit_s, durations.test_s) == (1, 3, 2)
     assert durations.tensorboard_s > 0
     assert durations.total_s == pytest.approx(6 + durations.tensorboard_s)
-    assert record.environment.stacked == 3
 
 
 @pytest.mark.parametrize(

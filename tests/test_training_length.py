@@ -16,7 +16,6 @@ from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.training.run import train_job
 from class_sensitivity.training.setup import set_up
-from class_sensitivity.training.stacked.run import train_jobs
 
 NOISY = Condition(noise_kind="shuffle", noise_frac=0.2)
 REMOVED = Condition(reduction_frac=0.5)
@@ -167,16 +166,6 @@ def test_what_was_learnt_is_what_the_stored_weights_predict(make_run: MakeRun):
     learnt = read_record(directory).learnt
     assert (learnt.wrong, learnt.as_given, learnt.as_clean) == by_hand(run, directory)
     assert sum(learnt.wrong) == round(read_record(directory).noise.effective * read_record(directory).train_size)
-
-
-def test_a_stack_records_the_same_for_members_with_more_fewer_and_no_wrong_labels(make_run: MakeRun, tmp_path: Path):
-    settings = [("seed=1",), ("seed=1", "noise.frac=0.1"), ("seed=2", "noise.frac=0.4")]
-    runs = [make_run(*FEW, *each, f"runs={tmp_path / 'stack'}") for each in settings]
-    assert train_jobs(runs) == [None] * 3
-    assert read_record(runs[0].directory).learnt is None
-    for run in runs[1:]:
-        learnt = read_record(run.directory).learnt
-        assert (learnt.wrong, learnt.as_given, learnt.as_clean) == by_hand(run, run.directory)
 
 
 def test_runs_of_two_lengths_are_of_one_family_and_of_two_studies(make_run: MakeRun, tmp_path: Path):

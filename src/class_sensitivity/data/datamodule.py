@@ -132,25 +132,17 @@ class StressedDataModule(pl.LightningDataModule):
         return self._evaluation("test", self.pixels.test_images, self.pixels.test_labels)
 
     def predict_dataloader(self) -> EpochLoader:
-        """The training examples whose label is wrong, not augmented: what has the network learnt of them?"""
-        return self.mislabelled_loader(len(self.mislabelled))
+        """The training examples whose label is wrong, with their clean ones, not augmented: what was learnt of them?"""
+        positions = torch.from_numpy(self.mislabelled)
+        images = torch.from_numpy(self.arrays.train_images)[positions].to(self.device)
+        labels = torch.from_numpy(self.arrays.train_labels)[positions].to(self.device)
+        return self._evaluation("mislabelled", images, labels)
 
     @property
     def mislabelled(self) -> NDArray[np.int64]:
         """(w,) positions in the data set of the training examples whose label is wrong, sorted."""
         clean = self.arrays.train_labels[self.train_set.indices]
         return np.asarray(self.train_set.indices[self.train_set.labels != clean])
-
-    def mislabelled_loader(self, size: int) -> EpochLoader:
-        """The examples of `mislabelled` with their clean labels, repeated from the first until there are `size`.
-
-        Repeated, so that runs with other numbers of wrong labels can be evaluated side by side; a run without wrong
-        labels repeats any image.
-        """
-        positions = np.resize(self.mislabelled, size)
-        images = torch.from_numpy(self.arrays.train_images)[torch.from_numpy(positions)].to(self.device)
-        labels = torch.from_numpy(self.arrays.train_labels[positions]).to(self.device)
-        return self._evaluation("mislabelled", images, labels)
 
     def _evaluation(self, split: str, images: torch.Tensor, labels: torch.Tensor) -> EpochLoader:
         order = torch.arange(len(images), device=self.device)

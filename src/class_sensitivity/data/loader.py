@@ -1,7 +1,6 @@
 """The batches of one epoch, gathered and augmented without workers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 
@@ -13,23 +12,6 @@ _BATCHES_PER_CHUNK = 16
 EVALUATION_BATCH = 500
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive batches of an epoch.
-
-    Attributes:
-        sizes: Examples in each batch; n in all.
-        images: (n,) int64, which images.
-        labels: (n,) int64.
-        variants: (n,) int64, how each is augmented; empty for not at all.
-    """
-
-    sizes: list[int]
-    images: torch.Tensor
-    labels: torch.Tensor
-    variants: torch.Tensor
 
 
 class EpochLoader:
@@ -72,8 +54,7 @@ class EpochLoader:
     def __len__(self) -> int:
         return self.steps
 
-    def chunks(self) -> Iterator[Chunk]:
-        """What the epoch visits, some batches at a time."""
+    def __iter__(self) -> Iterator[Batch]:
         labels = self.labels[self.order]
         images = self.order if self.examples is None else self.examples[self.order]
         sizes = [len(batch) for batch in self.order.tensor_split(self.steps)]
@@ -81,21 +62,17 @@ class EpochLoader:
         for first in range(0, self.steps, _BATCHES_PER_CHUNK):
             chunk = sizes[first : first + _BATCHES_PER_CHUNK]
             part = slice(start, start + sum(chunk))
-            yield Chunk(chunk, images[part], labels[part], self.variants[part])
+            pixels = torch.split(self._gather(images[part], self.variants[part]), chunk)
+            for batch, target in zip(pixels, torch.split(labels[part], chunk), strict=True):
+                yield self._normalise(batch), target
             start = part.stop
 
-    def gather(self, images: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:
+    def _gather(self, images: torch.Tensor, variants: torch.Tensor) -> torch.Tensor:
         """(n, H, W, C) uint8 images by number, augmented if there are variants."""
         if len(variants) == 0:
             return self.images[images]
         return flip_and_crop(self.images, images, variants, padding=self.padding)
 
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(..., H, W, C) uint8 to (..., C, H, W) float32: a permuted NHWC tensor is in channels_last layout."""
+    def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, C) uint8 to (B, C, H, W) float32: a permuted NHWC tensor is in channels_last layout."""
         return ((pixels.float() - self.mean) * self.scale).movedim(-1, -3)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for chunk in self.chunks():
-            pixels = torch.split(self.gather(chunk.images, chunk.variants), chunk.sizes)
-            for batch, labels in zip(pixels, torch.split(chunk.labels, chunk.sizes), strict=True):
-                yield self.normalise(batch), labels

@@ -108,7 +108,7 @@ class MetricsRecord:
 
 @dataclass(frozen=True)
 class Durations:
-    """How long the parts of a run took, in seconds; of a stack, this run's share."""
+    """How long the parts of a run took, in seconds; this run's share, where `EnvironmentRecord.stacked` is above 1."""
 
     setup_s: float
     fit_s: float
@@ -126,7 +126,8 @@ class EnvironmentRecord:
         processor: Its name.
         precision: What the recipe's precision came to.
         threads: CPU threads.
-        stacked: How many runs were trained side by side.
+        stacked: How many runs were trained as one batched model. Always 1 since that way was taken out; records that it
+            made hold more, and are read.
         versions: Package -> version.
         git_commit: Of the source tree; None where there is no git checkout.
         git_dirty: Whether it had changes that were not committed.

@@ -14,65 +14,30 @@ from class_sensitivity.settings import Recipe
 from class_sensitivity.training.metrics import EpochSums, RunMetrics
 
 
-class Trainable(pl.LightningModule):
-    """What one run and a stack of runs have in common: the optimiser, and the splits to evaluate.
-
-    Args:
-        network: From images to logits.
-        recipe: How its weights are changed.
-        total_steps: Optimiser steps of the whole run; the schedule of the learning rate ends there.
-    """
-
-    def __init__(self, network: nn.Module, recipe: Recipe, total_steps: int) -> None:
-        super().__init__()
-        self.network, self.recipe, self.total_steps = network, recipe, total_steps
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(images)
-        return logits
-
-    def weights(self) -> list[torch.Tensor]:
-        """Parameters and buffers of the network."""
-        return [*self.network.parameters(), *self.network.buffers()]
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return optimizer_and_schedule(self.parameters(), self.recipe, self.total_steps)
-
-    def validation_step(
-        self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        loaders = self.trainer.val_dataloaders
-        assert loaders is not None
-        self._evaluate(loaders[dataloader_idx].split, batch)
-
-    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
-        self._evaluate("test", batch)
-
-    def predict_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        """The predicted classes of a batch."""
-        images, _ = batch
-        return torch.argmax(self(images), dim=-1)
-
-    def _evaluate(self, split: str, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-        raise NotImplementedError
-
-
-class Classifier(Trainable):
+class Classifier(pl.LightningModule):
     """Trains any network from images to logits with cross entropy.
 
     Args:
         network: Maps (B, C, H, W) images to (B, K) logits.
         class_names: The K names, for the log keys.
-        recipe: As of `Trainable`.
-        total_steps: As of `Trainable`.
+        recipe: How the weights are changed.
+        total_steps: Optimiser steps of the whole run; the schedule of the learning rate ends there.
 
     Attributes:
         metrics: What is measured: the history of epochs, confusion counts, test logits.
     """
 
     def __init__(self, network: nn.Module, class_names: tuple[str, ...], recipe: Recipe, total_steps: int) -> None:
-        super().__init__(network, recipe, total_steps)
+        super().__init__()
+        self.network, self.recipe, self.total_steps = network, recipe, total_steps
         self.metrics = RunMetrics(class_names, recipe.lr)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(images)
+        return logits
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        return optimizer_and_schedule(self.parameters(), self.recipe, self.total_steps)
 
     # Training
 
@@ -88,10 +53,25 @@ class Classifier(Trainable):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        ((loss, right),) = self.sums.read(self.weights())
+        loss, right = self.sums.read([*self.network.parameters(), *self.network.buffers()])
         self.log_dict(self.metrics.end_epoch(self.current_epoch, loss, right, self.sums.seen))
 
     # Evaluation
+
+    def validation_step(
+        self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        loaders = self.trainer.val_dataloaders
+        assert loaders is not None
+        self._evaluate(loaders[dataloader_idx].split, batch)
+
+    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """The predicted classes of a batch."""
+        images, _ = batch
+        return torch.argmax(self(images), dim=1)
 
     def on_validation_epoch_start(self) -> None:
         self.metrics.begin_evaluation()

@@ -17,6 +17,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 #: What is asked for, and the most that glibc before 2.35 takes for the second.
 _LARGE, _LARGE_OF_OLD = 1 << 30, 32 << 20
 
+#: What a run may take of a GPU's memory. A process with one of CIFAR-10 takes half of it (docs/performance.md, "On a
+#: GPU"); the rest is for larger networks and images.
+_GPU_BYTES = 2 << 30
+#: Processes that share a GPU: 15 kept a large one busy all the time.
+_MOST_ON_GPU = 16
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -75,6 +80,21 @@ def execution_of(network: nn.Module, execution: Execution) -> Execution:
     """
     grouped = any(getattr(layer, "groups", 1) > 1 for layer in network.modules() if isinstance(layer, _CONVOLUTIONS))
     return replace(execution, precision="32-true") if grouped and execution.device.type == "cpu" else execution
+
+
+def most_at_once(device: torch.device) -> int:
+    """How many processes with a run each may share a device; the CPU, whose cores and memory decide, sets no bound.
+
+    Examples:
+        >>> most_at_once(torch.device("cpu")) == sys.maxsize
+        True
+    """
+    if device.type == "cpu":
+        return sys.maxsize
+    if device.type != "cuda":  # it was not tried there what more would do
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(_MOST_ON_GPU, free // _GPU_BYTES))
 
 
 @lru_cache

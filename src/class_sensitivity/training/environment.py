@@ -12,19 +12,18 @@ from class_sensitivity.training.device import Execution
 _PACKAGES = ("class-sensitivity", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy")
 
 
-def describe_environment(execution: Execution, *, stacked: int = 1) -> EnvironmentRecord:
+def describe_environment(execution: Execution) -> EnvironmentRecord:
     """The machine, the packages and the state of the source tree.
 
     Args:
         execution: Device, precision and threads of the run.
-        stacked: How many runs were trained side by side.
     """
     return EnvironmentRecord(
         device=execution.device.type,
         processor=execution.processor,
         precision=execution.precision,
         threads=execution.threads,
-        stacked=stacked,
+        stacked=1,
         versions=_versions(),
         git_commit=_git("rev-parse", "HEAD"),
         git_dirty=_is_dirty(),

@@ -17,25 +17,24 @@ SPLITS = ("val", "test")
 
 
 class EpochSums:
-    """Loss and right predictions summed over an epoch, of one run or of several side by side.
+    """Loss and right predictions summed over an epoch.
 
     Summed on the device and read once an epoch: reading each step would make a GPU wait.
 
     Args:
         device: Where the losses are.
-        shape: () for one run, (M,) for M.
 
     Examples:
         >>> sums = EpochSums(torch.device("cpu"))
         >>> logits, target = torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([0, 1])
         >>> sums.count(torch.tensor(0.5), logits, target)
         >>> sums.read(weights=[]), sums.seen
-        ([(1.0, 1)], 2)
+        ((1.0, 1), 2)
     """
 
-    def __init__(self, device: torch.device, shape: tuple[int, ...] = ()) -> None:
-        self.loss = torch.zeros(shape, device=device)
-        self.right = torch.zeros(shape, device=device, dtype=torch.int64)
+    def __init__(self, device: torch.device) -> None:
+        self.loss = torch.zeros((), device=device)
+        self.right = torch.zeros((), device=device, dtype=torch.int64)
         self.seen = 0
 
     @torch.no_grad()
@@ -43,27 +42,26 @@ class EpochSums:
         """Adds a batch of B examples.
 
         Args:
-            loss: (*shape) mean loss.
-            logits: (*shape, B, K).
-            target: (*shape, B) labels as given.
+            loss: () mean loss.
+            logits: (B, K).
+            target: (B,) labels as given.
         """
-        size = target.shape[-1]
-        self.loss += loss.detach() * size
-        self.right += (logits.argmax(-1) == target).sum(-1)
-        self.seen += size
+        self.loss += loss.detach() * len(target)
+        self.right += (logits.argmax(1) == target).sum()
+        self.seen += len(target)
 
-    def read(self, weights: Iterable[torch.Tensor]) -> list[tuple[float, int]]:
-        """(summed loss, right predictions) of each run.
+    def read(self, weights: Iterable[torch.Tensor]) -> tuple[float, int]:
+        """(summed loss, right predictions).
 
         Args:
-            weights: Parameters and buffers; of M runs side by side, with a first dimension of M. A run with a weight
-                that is not finite gets the loss NaN, whatever was summed: some ReLUs turn NaN into 0.
+            weights: Parameters and buffers. Where one is not finite the loss is NaN, whatever was summed: some ReLUs
+                turn NaN into 0.
         """
-        loss = self.loss.reshape(-1)
+        loss = self.loss
         for weight in weights:
             if weight.is_floating_point():
-                loss = loss.where(weight.detach().reshape(len(loss), -1).isfinite().all(1), math.nan)
-        return list(zip(loss.tolist(), self.right.reshape(-1).tolist(), strict=True))
+                loss = loss.where(weight.detach().isfinite().all(), math.nan)
+        return loss.item(), int(self.right.item())
 
 
 class RunMetrics(nn.Module):
@@ -145,7 +143,7 @@ class RunMetrics(nn.Module):
     def end_evaluation(self) -> dict[str, float]:
         """Loss, accuracy and recall of every split that had batches, by log key.
 
-        Computed here and not batch by batch: one update of the metrics instead of dozens, for each run of a stack.
+        Computed here and not batch by batch: one update of the metrics instead of dozens.
         """
         logged: dict[str, float] = {}
         for split in SPLITS:

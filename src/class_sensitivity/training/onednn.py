@@ -42,7 +42,7 @@ def apply(layers: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def disabled() -> Iterator[None]:
-    """Within it layers keep PyTorch's layouts: tensors in the blocked one cannot be batched by `torch.func`."""
+    """Within it layers keep PyTorch's layouts, for comparisons."""
     token = _enabled.set(False)
     try:
         yield

@@ -46,14 +46,13 @@ class Stopwatch:
         self._seconds[part] = now - self._latest
         self._latest = now
 
-    def durations(self, tensorboard_s: float, *, members: int = 1) -> Durations:
-        """One run's share of the parts, all in seconds.
+    def durations(self, tensorboard_s: float) -> Durations:
+        """The parts, all in seconds.
 
         Args:
-            tensorboard_s: What its summary took, which no other run shares.
-            members: Runs that were trained side by side.
+            tensorboard_s: What the summary took, which no lap counts.
         """
-        setup_s, fit_s, test_s = (self._seconds[part] / members for part in ("setup", "fit", "test"))
+        setup_s, fit_s, test_s = (self._seconds[part] for part in ("setup", "fit", "test"))
         return Durations(setup_s, fit_s, test_s, tensorboard_s, total_s=setup_s + fit_s + test_s + tensorboard_s)
 
 
@@ -85,8 +84,6 @@ def complete_run(
     steps: int,
     watch: Stopwatch,
     logger: TensorBoardLogger,
-    *,
-    members: int = 1,
 ) -> RunRecord:
     """Completes a run that was trained and tested: logs its summary, writes its record, removes its checkpoint.
 
@@ -96,7 +93,6 @@ def complete_run(
         steps: Optimiser steps taken.
         watch: How long the parts took.
         logger: Its TensorBoard.
-        members: How many runs were trained side by side.
 
     Returns:
         The record as written.
@@ -106,16 +102,16 @@ def complete_run(
             trained again.
     """
     begun = time.perf_counter()
-    record = _record(setup, metrics, steps, watch.durations(tensorboard_s=0.0, members=members), members)
+    record = _record(setup, metrics, steps, watch.durations(tensorboard_s=0.0))
     _log_summary(logger, record)
-    record = replace(record, durations=watch.durations(time.perf_counter() - begun, members=members))
+    record = replace(record, durations=watch.durations(time.perf_counter() - begun))
     write_record(record, setup.run.directory)
     if not record.keeps_checkpoint:
         (setup.run.directory / CHECKPOINT).unlink(missing_ok=True)
     return record
 
 
-def _record(setup: TrainingSetup, metrics: RunMetrics, steps: int, durations: Durations, members: int) -> RunRecord:
+def _record(setup: TrainingSetup, metrics: RunMetrics, steps: int, durations: Durations) -> RunRecord:
     run, train_set, arrays = setup.run, setup.data.train_set, setup.data.arrays
     assert metrics.test_logits is not None
     return RunRecord(
@@ -128,7 +124,7 @@ def _record(setup: TrainingSetup, metrics: RunMetrics, steps: int, durations: Du
         confusion=metrics.confusion["test"].tolist(),
         metrics=_metrics_record(metrics, best_by="val/acc" if len(train_set.held_out) else "test/acc"),
         durations=durations,
-        environment=describe_environment(setup.execution, stacked=members),
+        environment=describe_environment(setup.execution),
         learnt=_learnt(setup, metrics),
         arrays={
             "test_probabilities": metrics.test_logits.softmax(dim=1).numpy().astype(np.float16),

@@ -60,7 +60,7 @@ def train_job(run: Run, *, show_progress: bool = True) -> Path:
                     return directory
             except RunError as error:
                 progress.damaged(str(error))
-        with acquire(directory) as lease, failure_kept(directory):
+        with acquire(directory) as lease, _failure_kept(directory):
             # Until the lease was acquired, another process may have done it.
             if not rerun and is_complete(directory):
                 progress.skipped(directory)
@@ -71,7 +71,7 @@ def train_job(run: Run, *, show_progress: bool = True) -> Path:
 
 
 @contextmanager
-def failure_kept(directory: Path) -> Iterator[None]:
+def _failure_kept(directory: Path) -> Iterator[None]:
     """Leaves the reason in the run directory when a run fails; one that another process does has not failed."""
     try:
         yield

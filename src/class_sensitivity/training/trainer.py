@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
@@ -27,9 +27,8 @@ def make_trainer(
     execution: Execution,
     epochs: int,
     *,
-    logger: Logger | None,
+    logger: Logger,
     callbacks: Sequence[pl.Callback] = (),
-    plugins: Sequence[Any] = (),
 ) -> pl.Trainer:
     """A trainer that writes one checkpoint an epoch and nothing to the terminal; prepares the process for the fit.
 
@@ -37,9 +36,8 @@ def make_trainer(
         directory: Where the checkpoint goes.
         execution: Device, precision and threads.
         epochs: Epochs in all.
-        logger: Where metrics go, if anywhere.
+        logger: Where metrics go.
         callbacks: Further Lightning callbacks.
-        plugins: Further Lightning plugins.
     """
     torch.set_num_threads(execution.threads)
     keep_freed_memory()
@@ -56,10 +54,10 @@ def make_trainer(
         precision=execution.precision,  # type: ignore[arg-type]
         deterministic=on_gpu,  # the CPU kernels in use are deterministic without it
         max_epochs=epochs,
-        logger=logger if logger is not None else False,
+        logger=logger,
         callbacks=[save_last, *callbacks],
         # Lightning's handling of cluster signals is not wanted: whoever submitted the job answers them.
-        plugins=[LightningEnvironment(), *plugins],
+        plugins=[LightningEnvironment()],
         reload_dataloaders_every_n_epochs=1,  # each epoch's order is drawn from (seed, epoch)
         num_sanity_val_steps=0,  # its predictions would enter the metrics
         enable_progress_bar=False,
@@ -71,8 +69,8 @@ def make_trainer(
 def predicted_classes(
     trainer: pl.Trainer, classifier: pl.LightningModule, data: pl.LightningDataModule
 ) -> torch.Tensor:
-    """(..., n) classes that a classifier, or a stack of them, predicts for the data's `predict_dataloader`."""
-    return torch.cat(cast(list[torch.Tensor], trainer.predict(classifier, datamodule=data)), dim=-1)
+    """(n,) classes that a classifier predicts for the data's `predict_dataloader`."""
+    return torch.cat(cast(list[torch.Tensor], trainer.predict(classifier, datamodule=data)))
 
 
 def _disregard_environment() -> None:

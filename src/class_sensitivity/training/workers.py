@@ -27,6 +27,7 @@ import numpy as np
 from class_sensitivity.data.shared import SharedArrays, shared
 from class_sensitivity.data.sources import data_digest, give_arrays, load_arrays
 from class_sensitivity.errors import RunError, UserError
+from class_sensitivity.machine import parallel_runs
 from class_sensitivity.models import model_digest
 from class_sensitivity.runs.run import Run
 from class_sensitivity.settings import DataSettings
@@ -43,29 +44,32 @@ _ORDERLY_S = 20.0
 _DataSets = Sequence[tuple[DataSettings, SharedArrays]]
 
 
-def train_side_by_side(runs: Sequence[Run], at_once: int, *, start_method: str | None = None) -> list[Outcome]:
-    """Does runs, several at once; on a GPU, which one run after the other shares best, one at once.
+def train_side_by_side(runs: Sequence[Run], at_once: int | None, *, start_method: str | None = None) -> list[Outcome]:
+    """Does runs, several at once.
 
     A process that is killed costs the run that it was doing. An interrupt reaches all runs that are being done, and
     this process waits until they have left their directories in order. Should it be killed, they end with it.
 
     Args:
         runs: The runs.
-        at_once: How many at once at most; a single one is done in this process.
+        at_once: How many at once; None for as many as this machine and the GPU that they train on take. A single one
+            is done in this process.
         start_method: How processes are started, as `multiprocessing.get_context` knows it; None: as suits the system.
 
     Returns:
         For each run, in order, None if it is complete now, or why it is not.
     """
-    if min(at_once, len(runs)) <= 1:
+    number = min(at_once or parallel_runs(max(run.settings.training.threads for run in runs)), len(runs))
+    if number == 1:
         return [_outcome_here(run) for run in runs]
     context = _context(start_method)
     with ExitStack() as stack:
         stopped = context.RawValue(ctypes.c_bool, False)
         start = context, (stopped, _shared_data(runs, stack))
         workers = [stack.enter_context(_Worker(*start))]
-        if all(workers[0].submit(_trains_on_cpu, accelerator).result() for accelerator in _accelerators(runs)):
-            workers += [stack.enter_context(_Worker(*start)) for _ in range(min(at_once, len(runs)) - 1)]
+        if at_once is None:
+            number = min(number, *(workers[0].submit(_most_at_once, each).result() for each in _accelerators(runs)))
+        workers += [stack.enter_context(_Worker(*start)) for _ in range(number - 1)]
         try:
             return _do_all(runs, workers)
         except BaseException:
@@ -83,7 +87,7 @@ def _outcome_here(run: Run) -> Outcome:
 
 
 def _accelerators(runs: Sequence[Run]) -> set[str]:
-    return {run.settings.training.accelerator for run in runs} - {"cpu"}
+    return {run.settings.training.accelerator for run in runs}
 
 
 def _do_all(runs: Sequence[Run], workers: Sequence["_Worker"]) -> list[Outcome]:
@@ -212,13 +216,13 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _trains_on_cpu(accelerator: str) -> bool:
-    from class_sensitivity.training.device import choose_execution
+def _most_at_once(accelerator: str) -> int:
+    from class_sensitivity.training.device import choose_execution, most_at_once
 
     try:
-        return choose_execution(accelerator, "32-true", threads=1).device.type == "cpu"
+        return most_at_once(choose_execution(accelerator, "32-true", threads=1).device)
     except UserError:  # of which the run will tell
-        return True
+        return sys.maxsize
 
 
 def _do_in_worker(run: Run) -> None:

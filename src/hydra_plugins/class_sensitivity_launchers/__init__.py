@@ -1,1 +1,1 @@
-"""`hydra/launcher=stacked`."""
+"""`hydra/launcher=local`."""

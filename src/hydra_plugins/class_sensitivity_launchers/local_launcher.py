@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-from hydra_plugins.class_sensitivity_launchers.run_launcher import RunLauncher
 
 if TYPE_CHECKING:
     from class_sensitivity.runs.run import Run
@@ -21,7 +21,7 @@ class LocalLauncherConfig:
     """`hydra/launcher=local`."""
 
     _target_: str = "hydra_plugins.class_sensitivity_launchers.local_launcher.LocalLauncher"
-    #: Runs at once; null for as many as cores and memory allow.
+    #: Runs at once; null for as many as cores, memory and GPU allow.
     at_once: int | None = None
     #: How Python starts their processes: forkserver, spawn or fork; null for what suits the system.
     start_method: str | None = None
@@ -32,12 +32,13 @@ ConfigStore.instance().store(
 )
 
 
-class LocalLauncher(RunLauncher):
+class LocalLauncher(Launcher):
     """Does runs in processes of this machine that are kept for the runs to come."""
 
     def __init__(self, at_once: int | None, start_method: str | None) -> None:
-        super().__init__()
         self.at_once, self.start_method = at_once, start_method
+        self.config: DictConfig | None = None
+        self.context: HydraContext | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from class_sensitivity.errors import require
@@ -47,11 +48,32 @@ class LocalLauncher(RunLauncher):
         known = self.start_method is None or self.start_method in _START_METHODS
         words = f"one of {', '.join(_START_METHODS)}, or null"
         require(known, "hydra.launcher.start_method", self.start_method, words)
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.context, self.config = hydra_context, config
 
     def launch_runs(self, runs: Sequence["Run"]) -> Sequence[BaseException | None]:
-        from class_sensitivity.machine import parallel_runs
+        """Does runs, which need not be composed again.
+
+        Returns:
+            For each run, in order, None if it is complete now, or why it is not.
+        """
         from class_sensitivity.training.workers import train_side_by_side
 
-        threads = max(run.settings.training.threads for run in runs)
-        return train_side_by_side(runs, self.at_once or parallel_runs(threads), start_method=self.start_method)
+        return train_side_by_side(runs, self.at_once, start_method=self.start_method)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Does what any other sweeper of Hydra's hands over: words."""
+        from class_sensitivity.config import JobComposer
+        from class_sensitivity.runs.run import Run
+
+        assert self.config is not None
+        assert self.context is not None
+        jobs = JobComposer(self.context.config_loader, self.config)
+        outcomes = self.launch_runs([Run.of(jobs.settings(words)) for words in job_overrides])
+        return [
+            JobReturn(
+                overrides=list(words),
+                status=JobStatus.COMPLETED if outcome is None else JobStatus.FAILED,
+                _return_value=outcome,
+            )
+            for words, outcome in zip(job_overrides, outcomes, strict=True)
+        ]

@@ -26,7 +26,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.class_sensitivity_launchers.run_launcher import RunLauncher
+from hydra_plugins.class_sensitivity_launchers.local_launcher import LocalLauncher
 
 if TYPE_CHECKING:
     from class_sensitivity.sweep import Job, SweepProgress
@@ -256,7 +256,7 @@ class StudySweeper(Sweeper):
 
         assert self.launcher is not None
         try:
-            if isinstance(self.launcher, RunLauncher):
+            if isinstance(self.launcher, LocalLauncher):
                 outcomes = self.launcher.launch_runs([job.run for job in jobs])
             else:
                 results = self.launcher.launch([list(job.overrides) for job in jobs], initial_job_idx=first)

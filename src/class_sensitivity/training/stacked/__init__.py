@@ -1,1 +1,0 @@
-"""Several runs of one recipe trained as one batched model; each keeps its own seed, stress and run directory."""
