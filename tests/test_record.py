@@ -134,7 +134,7 @@ def test_a_value_that_is_missing_is_refused(written):
     optional = ("identity.condition", "schema", "identity.fixed_streams", "metrics.last.", "metrics.best.")
     optional += ("environment.versions.", *FREE)
     # Settings that came after the schema.
-    optional += ("identity.model.source", "identity.model.digest", "identity.training.optimizer")
+    optional += ("identity.model.source", "identity.model.digest", "identity.training.optimizer", "learnt")
     names = [name for name, _ in leaves(written) if not name.startswith(optional)]
     assert len(names) > 35
     assert [name for name in names if _is_read(_without(written, name.split(".")))] == []
