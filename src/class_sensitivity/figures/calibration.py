@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from class_sensitivity.analysis.calibration import Calibration
 from class_sensitivity.figures.axes import finish_rows, level_colors, new_axes
+from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 
 _BLUE = "#0072B2"
 
@@ -21,9 +22,9 @@ def plot_overconfidence(series: Sequence[Calibration], class_names: Sequence[str
         class_names: The K names.
         ax: Where to draw; None: on a figure of its own.
     """
-    axes = ax or new_axes(7.5, 0.5 * len(class_names) + 2)
+    axes = ax or new_axes(7.5, 0.5 * shown_number(len(class_names)) + 2)
     last = series[-1].overconfidence.value[:-1]
-    order = [int(c) for c in np.argsort(-last, kind="stable") if not np.isnan(last[c])]
+    order = foremost([int(c) for c in np.argsort(-last, kind="stable") if not np.isnan(last[c])])
     rows = [*order, len(class_names)]
     colors = iter(level_colors(sum(not each.condition.is_baseline for each in series)))
     for each, shift in zip(series, np.linspace(-0.3, 0.3, len(series)), strict=True):
@@ -36,4 +37,5 @@ def plot_overconfidence(series: Sequence[Calibration], class_names: Sequence[str
     axes.axhline(len(order) - 0.5, color="0.8", linewidth=0.8)
     axes.set_xlabel("mean confidence minus recall, points")
     finish_rows(axes, [*(class_names[c] for c in order), "all images"])
+    say_left_out(axes, len(order), len(class_names))
     return axes

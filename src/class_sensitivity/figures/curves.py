@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.figures.axes import AxesArray, add_legend, figure_of, label_classes, new_axes, shorten
+from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 from class_sensitivity.runs.condition import Condition
 
 #: Colour, marker and line of each kind of stress (Okabe and Ito's colour-blind safe palette).
@@ -101,9 +102,9 @@ def plot_slopes(curves: Mapping[str, Curve], class_names: Sequence[str], *, ax: 
         class_names: The K names.
         ax: Where to draw; None: on a figure of its own.
     """
-    axes = ax or new_axes(7, 0.42 * len(class_names) + 1.4)
+    axes = ax or new_axes(7, 0.42 * shown_number(len(class_names)) + 1.4)
     first = next(iter(curves.values()))
-    order = np.argsort(-first.slope.value)  # the most sensitive on top
+    order = foremost(np.argsort(-first.slope.value))  # the most sensitive on top
     for offset, (kind, curve) in zip(np.linspace(-0.18, 0.18, len(curves)), curves.items(), strict=True):
         color, marker, _ = STYLES.get(kind, _OTHER)
         loss = curve.loss[order]
@@ -123,6 +124,7 @@ def plot_slopes(curves: Mapping[str, Curve], class_names: Sequence[str], *, ax: 
         )
     axes.axvline(0, color="0.6", linewidth=0.6)
     label_classes(axes.yaxis, [class_names[i] for i in order])
+    say_left_out(axes, len(order), len(class_names))
     axes.set_xlabel("points of recall lost per 10 points of stress")
     add_legend(axes)
     axes.grid(axis="x", alpha=0.3)
@@ -139,12 +141,14 @@ def plot_order(results: Results, conditions: Sequence[Condition], *, ax: Axes | 
         conditions: One a column.
         ax: Where to draw; None: on a figure of its own.
     """
-    names = results.study.class_names
+    shown = sorted(foremost(np.argsort(results.of(conditions[0]).recall.value, kind="stable")))
+    names = [results.study.class_names[c] for c in shown]
     axes = ax or new_axes(2.7 * len(conditions) + 0.6, 0.4 * len(names) + 1.2)
+    say_left_out(axes, len(names), results.study.num_classes)
     heights = np.empty((len(conditions), len(names)))
     colors = _class_colors(len(names))
     for column, condition in enumerate(conditions):
-        recall = results.of(condition).recall
+        recall = results.of(condition).recall[shown]
         order = np.argsort(recall.value, kind="stable")
         heights[column, order] = np.arange(len(names))
         for index in range(len(names)):
@@ -182,8 +186,9 @@ def plot_cost(cost: Cost, class_names: Sequence[str], *, ax: Axes | None = None)
         class_names: The K names.
         ax: Where to draw; None: on a figure of its own.
     """
-    axes = ax or new_axes(7, 0.42 * len(class_names) + 1.4)
-    order = np.argsort(cost.less_data.value + cost.misled.value)
+    axes = ax or new_axes(7, 0.42 * shown_number(len(class_names)) + 1.4)
+    # The costliest on top, where the last row is.
+    order = foremost(np.argsort(-(cost.less_data.value + cost.misled.value), kind="stable"))[::-1]
     parts = ((cost.less_data, "reduction", "cost of less data"), (cost.misled, "shuffle", "cost of being misled"))
     for offset, (part, style, label) in zip((0.16, -0.16), parts, strict=True):
         color, marker, _ = STYLES[style]
@@ -196,6 +201,7 @@ def plot_cost(cost: Cost, class_names: Sequence[str], *, ax: Axes | None = None)
         axes.plot(seeds, np.broadcast_to(places, seeds.shape), marker, color=color, markersize=2.5)
     axes.axvline(0, color="0.3", linewidth=0.8)
     label_classes(axes.yaxis, [class_names[i] for i in order])
+    say_left_out(axes, len(order), len(class_names))
     axes.set_xlabel("points of recall lost")
     axes.set_title(f"{cost.noise.label} against {cost.control.label}", fontsize=10, parse_math=False)
     add_legend(axes, loc="lower right")
@@ -216,16 +222,17 @@ def plot_ranks(curve: Curve, class_names: Sequence[str], *, ax: Axes | None = No
     """
     if curve.ranks is None:
         raise ValueError(f"the curve of {curve.label} has no ranks: they take two seeds")
-    size = 1.5 + 0.42 * len(class_names)
+    size = 1.5 + 0.42 * shown_number(len(class_names))
     axes = ax or new_axes(size + 1.2, size)
-    order = np.argsort(curve.ranks @ np.arange(len(class_names)), kind="stable")
-    shown = curve.ranks[order]
+    order = foremost(np.argsort(curve.ranks @ np.arange(len(class_names)), kind="stable"))
+    shown = curve.ranks[order][:, : len(order)]
     image = axes.imshow(shown, cmap="Greys", vmin=0, vmax=1)
     for row, column in np.ndindex(shown.shape):
         if shown[row, column] >= 0.005:
             ink = "white" if shown[row, column] > 0.5 else "black"
             axes.text(column, row, f"{shown[row, column]:.0%}", ha="center", va="center", fontsize=7, color=ink)
     label_classes(axes.yaxis, [class_names[i] for i in order])
+    say_left_out(axes, len(order), len(class_names))
     axes.set_xticks(range(len(order)), [str(rank + 1) for rank in range(len(order))])
     axes.set_xlabel(f"rank of sensitivity to {curve.label} (1 = falls most)", parse_math=False)
     figure_of(axes).colorbar(image, ax=axes, shrink=0.8, label="probability")

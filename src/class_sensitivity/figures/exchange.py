@@ -11,6 +11,7 @@ from class_sensitivity.analysis.exchange import Exchange, ExchangeRates, monoton
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sideways import Sideways
 from class_sensitivity.figures.axes import add_legend, finish_rows, level_colors, new_axes
+from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 from class_sensitivity.runs.condition import Condition
 
 Floats = NDArray[np.float64]
@@ -109,9 +110,9 @@ def plot_exchange_by_class(
         class_names: The K names.
         ax: Where to draw; None: on a figure of its own.
     """
-    axes = ax or new_axes(7.5, 0.5 * len(class_names) + 1.6)
+    axes = ax or new_axes(7.5, 0.5 * shown_number(len(class_names)) + 1.6)
     last = rates[-1].classes.size
-    order = [int(c) for c in np.argsort(last.value, kind="stable") if not np.isnan(last.value[c])]
+    order = foremost([int(c) for c in np.argsort(last.value, kind="stable") if not np.isnan(last.value[c])])
     for each, color, shift in zip(rates, level_colors(len(rates)), np.linspace(-0.27, 0.27, len(rates)), strict=True):
         size = each.classes.size
         share = 100 / each.classes.examples
@@ -129,4 +130,5 @@ def plot_exchange_by_class(
         axes.axvline(share * float(each.overall.size.value), color=color, linewidth=0.8, linestyle=":")
     axes.set_xlabel("clean training examples that give the same recall, % of all; dotted: by accuracy")
     finish_rows(axes, [class_names[c] for c in order])
+    say_left_out(axes, len(order), len(class_names))
     return axes

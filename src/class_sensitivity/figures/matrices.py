@@ -1,4 +1,4 @@
-"""Confusion matrices and relative matrices.
+"""Confusion matrices and relative matrices; of many classes the most affected ones, and the others as one.
 
 Stored matrices are [true, predicted]. Figures show the article's view, truth along the bottom and
 prediction up the left side; this file alone transposes, and it labels the axes itself.
@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from class_sensitivity.figures.axes import AxesArray, label_classes, new_axes
+from class_sensitivity.figures.many_classes import ShownClasses
 
 COUNTS = "Blues"
 #: Blue: fewer than at the baseline. Red: more. Centred at zero; distinguishable to the colour-blind.
@@ -118,6 +119,21 @@ def _frame(column: int, row: int) -> Rectangle:
     return Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=0.9)
 
 
+def _relatives_of(
+    shown: ShownClasses,
+    matrices: Sequence[Matrix],
+    marked: Sequence[NDArray[np.bool_]],
+    judged: Sequence[NDArray[np.bool_]] | None,
+) -> tuple[list[Matrix], list[NDArray[np.bool_]], list[NDArray[np.bool_] | None]]:
+    """Relative matrices, their frames and what could have been framed, of the classes that are shown."""
+    known: Sequence[NDArray[np.bool_] | None] = judged or [None] * len(matrices)
+    return (
+        [shown.matrix(matrix) for matrix in matrices],
+        [shown.cells(frames, others=False) for frames in marked],
+        [None if cells is None else shown.cells(cells, others=False) for cells in known],
+    )
+
+
 def _size(num_classes: int) -> float:
     return max(4.0, 1.5 + 0.45 * num_classes)
 
@@ -133,6 +149,8 @@ def plot_confusion(
         title: Above it.
         ax: Where to draw; None: on a figure of its own.
     """
+    shown = ShownClasses.of([counts * ~np.eye(len(counts), dtype=bool)])
+    counts, class_names = shown.matrix(counts), shown.names(class_names)
     size = _size(len(class_names))
     axes = ax or new_axes(size, size, dpi=80)
     norm = Normalize(0, max(1, int(counts.max())))
@@ -162,6 +180,9 @@ def plot_relative(
         limit: The scale runs from -limit to limit; None: to the largest cell.
         ax: Where to draw; None: on a figure of its own.
     """
+    shown = ShownClasses.of([matrix])
+    (matrix,), (marked,), (judged,) = _relatives_of(shown, [matrix], [marked], None if judged is None else [judged])
+    class_names = shown.names(class_names)
     size = _size(len(class_names))
     axes = ax or new_axes(size, size)
     limit = limit or float(np.abs(matrix).max()) or 1.0
@@ -188,6 +209,8 @@ def plot_mean_matrices(
     Returns:
         (panels,) axes.
     """
+    shown = ShownClasses.of([each * ~np.eye(len(class_names), dtype=bool) for each in matrices])
+    matrices, class_names = [shown.matrix(each) for each in matrices], shown.names(class_names)
     size = _size(len(class_names))
     figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
     panels: AxesArray = figure.subplots(1, len(matrices), squeeze=False)[0]
@@ -224,11 +247,13 @@ def plot_relatives(
     Returns:
         (panels,) axes.
     """
+    shown = ShownClasses.of(matrices)
+    matrices, marked, could = _relatives_of(shown, matrices, marked, judged)
+    class_names = shown.names(class_names)
     size = _size(len(class_names))
     figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
     panels: AxesArray = figure.subplots(1, len(matrices), squeeze=False)[0]
     norm = _difference_norm(limit)
-    could: Sequence[NDArray[np.bool_] | None] = judged or [None] * len(matrices)
     for axes, matrix, frames, known, title in zip(panels, matrices, marked, could, titles, strict=True):
         image = draw_matrix(
             axes, matrix, class_names, cmap=DIFFERENCES, norm=norm, text=_difference, marked=frames, judged=known
@@ -262,11 +287,13 @@ def plot_levels(
     Returns:
         (levels, 2) axes.
     """
+    shown = ShownClasses.of(relatives)
+    relatives, marked, could = _relatives_of(shown, relatives, marked, judged)
+    counts, class_names = [shown.matrix(each) for each in counts], shown.names(class_names)
     size = _size(len(class_names))
     figure = Figure(figsize=(2 * size + 1.5, (size + 0.3) * len(counts)), layout="constrained")
     rows: AxesArray = figure.subplots(len(counts), 2, squeeze=False)
     top = max(float(c.mean(axis=0).max()) for c in counts)
-    could: Sequence[NDArray[np.bool_] | None] = judged or [None] * len(counts)
     levels = zip(rows, counts, relatives, marked, could, titles, strict=True)
     for (left, right), mine, relative, frames, known, title in levels:
         mean = draw_matrix(left, mine.mean(axis=0), class_names, cmap=COUNTS, norm=Normalize(0, top), text=_count)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from class_sensitivity.analysis.model_dependence import ModelDependence
 from class_sensitivity.figures.axes import AxesArray, label_classes, shorten
+from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 
 #: Colour and marker of each model (Okabe and Ito's colour-blind safe palette); of more models they start again.
 _STYLES = (
@@ -44,14 +45,16 @@ def plot_model_dependence(found: Sequence[ModelDependence]) -> AxesArray:
         (stresses,) axes.
     """
     names = list(dict.fromkeys(model for each in found for model in each.compared.models))
-    classes, order = found[0].compared.class_names, found[0].order
-    height = (0.26 + 0.1 * len(names)) * len(classes) + 1.8
+    classes = found[0].compared.class_names
+    order = np.array(foremost(found[0].order))
+    height = (0.26 + 0.1 * len(names)) * shown_number(len(classes)) + 1.8
     figure = Figure(figsize=(5.2 * len(found) + 1.2, height), layout="constrained")
     panels: AxesArray = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
     for axes, each in zip(panels, found, strict=True):
         _panel(axes, each, names, order)
     label_classes(panels[0].yaxis, [classes[i] for i in order])
-    panels[0].set_ylim(len(classes) - 0.5, -0.5)
+    panels[0].set_ylim(len(order) - 0.5, -0.5)
+    say_left_out(panels[0], len(order), len(classes))
     styles = map(_style, range(len(names)))
     handles = [Line2D([], [], color=color, marker=marker, linestyle="") for color, marker in styles]
     labels = [shorten(name, _LONGEST) for name in names]

@@ -11,6 +11,7 @@ from matplotlib.ticker import NullLocator
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.training_length import TrainingLengths
 from class_sensitivity.figures.axes import AxesArray, add_legend, finish_rows, level_colors, new_axes
+from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 
@@ -79,8 +80,9 @@ def plot_class_falls_by_length(each: TrainingLengths, *, ax: Axes | None = None)
     """
     names, falls = each.studies[0].class_names, each.class_falls
     assert falls is not None
-    axes = ax or new_axes(7.5, 0.45 * len(names) + 1.6)
-    order = [int(c) for c in np.argsort(-falls[-1].value, kind="stable") if not np.isnan(falls[-1].value[c])]
+    axes = ax or new_axes(7.5, 0.45 * shown_number(len(names)) + 1.6)
+    last = falls[-1].value
+    order = foremost([int(c) for c in np.argsort(-last, kind="stable") if not np.isnan(last[c])])
     shifts = np.linspace(-0.25, 0.25, len(falls))
     for epochs, fall, color, shift in zip(each.epochs, falls, level_colors(len(falls)), shifts, strict=True):
         shown = fall.scaled(100)
@@ -91,4 +93,5 @@ def plot_class_falls_by_length(each: TrainingLengths, *, ax: Axes | None = None)
     axes.axvline(0, color="0.6", linewidth=0.6)
     axes.set_xlabel(f"fall of recall at {each.condition.label}, points")
     finish_rows(axes, [names[c] for c in order])
+    say_left_out(axes, len(order), len(names))
     return axes

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from class_sensitivity.analysis.variance_split import FallVariance, VarianceSplit
 from class_sensitivity.figures.axes import finish_rows, new_axes
+from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 
 #: What the streams of chance are, for people.
 STREAMS_IN_WORDS = {
@@ -30,9 +31,9 @@ def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax:
         class_names: The K names.
         ax: Where to draw; None: on a figure of its own.
     """
-    axes = ax or new_axes(7.5, 0.42 * len(class_names) + 1.6)
+    axes = ax or new_axes(7.5, 0.42 * shown_number(len(class_names)) + 1.6)
     every = [*split.streams.values(), *([split.together] if split.together else [])]
-    order = np.argsort(-np.nan_to_num(every[-1].classes), kind="stable")
+    order = foremost(np.argsort(-np.nan_to_num(every[-1].classes), kind="stable"))
     places = np.arange(len(order) + 1)
     if split.together is not None:
         axes.barh(places, _deviations(split.together, order), color="0.85", label="all together (plain seeds)")
@@ -45,8 +46,9 @@ def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax:
     axes.set_xlim(left=0)
     axes.set_xlabel(f"standard deviation of the fall at {split.condition.label}, points")
     finish_rows(axes, [*(class_names[c] for c in order), "accuracy"])
+    say_left_out(axes, len(order), len(class_names))
     return axes
 
 
-def _deviations(variance: FallVariance, order: NDArray[np.int64]) -> NDArray[np.float64]:
+def _deviations(variance: FallVariance, order: list[int]) -> NDArray[np.float64]:
     return np.asarray(100 * np.sqrt(np.append(variance.classes[order], variance.accuracy)))
