@@ -316,12 +316,12 @@ def monotone_curve(log_sizes: Floats, levels: Floats, at: Floats) -> tuple[Float
         block = np.repeat(np.arange(len(fit.blocks) - 1), np.diff(fit.blocks))
         pooling = (block[:, np.newaxis] == block) / pooled
 
-        def through(values: Floats) -> Floats:
-            return np.asarray(PchipInterpolator(log_sizes[::-1], values[::-1])(at))
-
-        curve[:, member] = through(fit.x)
         steps = _STEP * np.eye(len(flat))
-        by_level = np.stack([(through(fit.x + step) - through(fit.x - step)) / (2 * _STEP) for step in steps], axis=1)
+        near = fit.x[:, np.newaxis] + np.hstack([np.zeros((len(flat), 1)), steps, -steps])
+        there = PchipInterpolator(log_sizes[::-1], near[::-1])(at)
+        above, below = there[:, 1 : 1 + len(flat)], there[:, 1 + len(flat) :]
+        curve[:, member] = there[:, 0]
+        by_level = (above - below) / (2 * _STEP)
         # Equal measurements make a kink, and the mean of both sides does not quite add up.
         weights[:, :, member] = by_level @ pooling / by_level.sum(axis=1, keepdims=True)
     return curve.reshape(len(at), *levels.shape[1:]), weights.reshape(len(at), *levels.shape)

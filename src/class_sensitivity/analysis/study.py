@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -176,7 +177,7 @@ class Study:
         """How many complete runs there are."""
         return int(self.arrays.present.sum())
 
-    @property
+    @cached_property
     def seeds(self) -> list[int]:
         """All seeds of the study, present at every condition or not."""
         return [int(seed) for seed in self.arrays.seed.values]
