@@ -2,8 +2,9 @@
 # make test       format, lint, types and the fast tests
 # make test-slow  the slow tests: killed processes, damaged run directories, launchers, full disks
 # make bench      images a second of training against other ways, fixed costs, memory, accuracy over time, scaling;
-#                 the analysis of 20, 200 and 1,000 runs; the import of 10,000 and 100,000 image files; the
-#                 explorer's size and speed; about half an hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else from data/; all values of the
+#                 a sweep by launcher, beside busy processes, its memory and its start; the analysis of 20, 200 and
+#                 1,000 runs; the import of 10,000 and 100,000 image files; the explorer's size and speed; about an
+#                 hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else from data/; all values of the
 #                 training: BENCH="--json training.json"
 # make lint       format, lint and types alone; of the explorer's JavaScript, too, where there is npm
 # make clean      removes the environment, the runs and the report
@@ -53,6 +54,7 @@ test-slow: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/training.py $(BENCH)
+	$(BIN)/python benchmarks/sweeping.py
 	$(BIN)/python benchmarks/analysis.py
 	$(BIN)/python benchmarks/importing.py
 	$(BIN)/python benchmarks/explorer.py
