@@ -174,26 +174,15 @@ def models_of_one_data_set(studies: Sequence[Study]) -> list[tuple[Study, ...]]:
     """The studies that can be compared with each other: same data set, classes and test images, several models.
 
     Args:
-        studies: Of any recipes; of those that differ in the number of epochs alone, the largest is taken.
+        studies: Of any recipes.
 
     Returns:
         A tuple of studies for each data set that was learned by two models or more.
     """
     groups: dict[tuple[str, tuple[str, ...], bytes], list[Study]] = {}
-    for study in _one_a_family(studies):
+    for study in studies:
         groups.setdefault((study.data, study.class_names, study.labels.tobytes()), []).append(study)
     return [tuple(group) for group in groups.values() if len({study.model for study in group}) > 1]
-
-
-def _one_a_family(studies: Sequence[Study]) -> list[Study]:
-    """Of studies that differ in the number of epochs or in streams that are held, the one with most runs."""
-    largest: dict[str, Study] = {}
-    for study in studies:
-        if study.family and study.num_runs > largest.get(study.family, study).num_runs:
-            largest[study.family] = study
-        else:
-            largest.setdefault(study.family, study)
-    return [study for study in studies if not study.family or largest[study.family] is study]
 
 
 def compare_models(studies: Sequence[Study], kind: str) -> ComparedModels | None:
