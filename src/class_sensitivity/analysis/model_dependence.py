@@ -174,15 +174,26 @@ def models_of_one_data_set(studies: Sequence[Study]) -> list[tuple[Study, ...]]:
     """The studies that can be compared with each other: same data set, classes and test images, several models.
 
     Args:
-        studies: Of any recipes.
+        studies: Of any recipes; of those that differ in the number of epochs alone, the largest.
 
     Returns:
         A tuple of studies for each data set that was learned by two models or more.
     """
     groups: dict[tuple[str, tuple[str, ...], bytes], list[Study]] = {}
-    for study in studies:
+    for study in _largest_of_families(studies):
         groups.setdefault((study.data, study.class_names, study.labels.tobytes()), []).append(study)
     return [tuple(group) for group in groups.values() if len({study.model for study in group}) > 1]
+
+
+def _largest_of_families(studies: Sequence[Study]) -> list[Study]:
+    """Of studies that differ in the number of epochs or in streams that are held, those with most runs.
+
+    A few runs of another length would otherwise take levels and seeds from the comparison of models.
+    """
+    most: dict[str, int] = {}
+    for study in studies:
+        most[study.family] = max(study.num_runs, most.get(study.family, 0))
+    return [study for study in studies if not study.family or study.num_runs == most[study.family]]
 
 
 def compare_models(studies: Sequence[Study], kind: str) -> ComparedModels | None:
