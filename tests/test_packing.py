@@ -10,7 +10,7 @@ from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import load_runs
 from class_sensitivity.errors import RunError
 from class_sensitivity.report.tables import classes_table, relative_table
-from class_sensitivity.runs.directory import find_run_directories, read_record
+from class_sensitivity.runs.directory import find_run_directories, read_record, write_record
 from class_sensitivity.runs.packing import pack_runs
 
 
@@ -53,3 +53,21 @@ def test_a_place_that_cannot_be_written_is_named(plan_root, tmp_path):
     (tmp_path / "copies").write_text("a file")
     with pytest.raises(RunError, match=r"copies.* cannot be written"):
         pack_runs(plan_root, tmp_path / "copies")
+
+
+def test_a_copy_has_the_bare_names_of_files(plan_root, tmp_path):
+    record = read_record(next(find_run_directories(plan_root)), arrays=("test_labels", "test_preds"))
+    given = {"file": "/home/someone/labels.npy"}
+    config = record.config | {"noise": record.config["noise"] | {"kind": {"name": "human", **given}}}
+    condition = replace(record.identity.condition, noise_given=given)
+    record = replace(record, identity=replace(record.identity, condition=condition), config=config)
+    place = tmp_path / "runs" / record.identity.path
+    place.mkdir(parents=True)
+    write_record(record, place)
+    assert pack_runs(tmp_path / "runs", tmp_path / "copies") == 1
+    (copy,) = find_run_directories(tmp_path / "copies")
+    packed = read_record(copy, arrays=())
+    assert packed.identity == record.identity
+    assert packed.identity.condition.noise_given == {"file": "labels.npy"}
+    assert packed.config["noise"]["kind"] == {"name": "human", "file": "labels.npy"}
+    assert "someone" not in (copy / "result.json").read_text()

@@ -18,8 +18,10 @@ STYLES = {
     "symmetric": ("#CC79A7", "^", "-."),
     "pair": ("#E69F00", "v", ":"),
     "reduction": ("#0072B2", "s", "--"),
+    "reduction-matched-steps": ("#009E73", "D", (0, (6, 2))),
+    "reduction-masked-steps": ("#56B4E9", "P", (0, (3, 1, 1, 1))),
 }
-_OTHER = ("#009E73", "D", "-")
+_OTHER = ("#000000", "X", "-")
 
 
 def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
@@ -50,7 +52,7 @@ def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
             middle = [0.0] + [float(change.value) for change in changes]
             low = [0.0] + [float(change.low) for change in changes]
             high = [0.0] + [float(change.high) for change in changes]
-            axes.plot(levels, middle, line, color=color, label=curve.label)
+            axes.plot(levels, middle, linestyle=line, color=color, label=curve.label)
             axes.fill_between(levels, low, high, color=color, alpha=0.15, linewidth=0)
             for level, change in zip(levels[1:], changes, strict=True):
                 seeds = change.per_seed
@@ -82,7 +84,7 @@ def plot_accuracy(results: Results, *, ax: Axes | None = None) -> Axes:
         color, marker, line = STYLES.get(kind, _OTHER)
         estimates = [results.of(condition).accuracy for condition in curve.conditions]
         levels = curve.levels.tolist()
-        axes.plot(levels, [float(e.value) for e in estimates], line, color=color, label=curve.label)
+        axes.plot(levels, [float(e.value) for e in estimates], linestyle=line, color=color, label=curve.label)
         low, high = [float(e.low) for e in estimates], [float(e.high) for e in estimates]
         axes.fill_between(levels, low, high, color=color, alpha=0.15, linewidth=0)
         for level, e in zip(levels, estimates, strict=True):
@@ -102,7 +104,7 @@ def plot_slopes(curves: Mapping[str, Curve], class_names: Sequence[str], *, ax: 
         class_names: The K names.
         ax: Where to draw; None: on a figure of its own.
     """
-    axes = ax or new_axes(7, 0.42 * shown_number(len(class_names)) + 1.4)
+    axes = ax or new_axes(9, 0.42 * shown_number(len(class_names)) + 1.4)
     first = next(iter(curves.values()))
     order = foremost(np.argsort(-first.slope.value))  # the most sensitive on top
     for offset, (kind, curve) in zip(np.linspace(-0.18, 0.18, len(curves)), curves.items(), strict=True):
@@ -126,7 +128,7 @@ def plot_slopes(curves: Mapping[str, Curve], class_names: Sequence[str], *, ax: 
     label_classes(axes.yaxis, [class_names[i] for i in order])
     say_left_out(axes, len(order), len(class_names))
     axes.set_xlabel("points of recall lost per 10 points of stress")
-    add_legend(axes)
+    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     axes.grid(axis="x", alpha=0.3)
     return axes
 

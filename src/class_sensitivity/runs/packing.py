@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from class_sensitivity.errors import RunError
 from class_sensitivity.runs.directory import find_run_directories, read_record, write_record
+from class_sensitivity.runs.record import RunRecord
 
 #: The arrays that are kept: matrices, intervals, claims and exchange rates rest on them.
 _KEPT = ("test_labels", "test_preds")
@@ -45,13 +45,19 @@ def pack_runs(root: Path, out: Path) -> int:
         place = out / record.identity.path
         try:
             os.makedirs(place, exist_ok=True)
-            write_record(replace(record, arrays=small, config=_without_places(record.config)), place)
+            write_record(replace(_without_places(record), arrays=small), place)
         except OSError as error:
             raise RunError(f"{place} cannot be written ({error.strerror or error}).") from None
         copied += 1
     return copied
 
 
-def _without_places(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with the usual places of runs and data: where they were says nothing to others."""
-    return {**config, "runs": "runs", "data": {**config["data"], "dir": "data"}}
+def _without_places(record: RunRecord) -> RunRecord:
+    """With the usual places of runs and data, and the bare names of a noise kind's files."""
+    config, condition = record.config, record.identity.condition
+    names = {name: PurePath(value).name for name, value in condition.noise_given.items()}
+    config = {**config, "runs": "runs", "data": {**config["data"], "dir": "data"}}
+    if names:
+        config["noise"] = {**config["noise"], "kind": config["noise"]["kind"] | names}
+    identity = replace(record.identity, condition=replace(condition, noise_given=names))
+    return replace(record, identity=identity, config=config)

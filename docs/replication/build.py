@@ -1,0 +1,489 @@
+"""Makes the tables, the figures and the text of docs/replication.md from the records beside this file.
+
+    python docs/replication/build.py                       # tables and text
+    python docs/replication/build.py report [report2 ...]  # the figures, too, from reports of analyze.py
+
+The text is `page.md.j2`; every number of ours in it is looked up in `tables/`.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from PIL import Image
+from scipy import stats
+
+from class_sensitivity.analysis.claims import claims_about
+from class_sensitivity.analysis.estimate import with_interval
+from class_sensitivity.analysis.exchange import ExchangeRates, accuracy_exchange
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
+from class_sensitivity.analysis.study import Study, load_runs
+from class_sensitivity.analysis.training_length import training_lengths
+from class_sensitivity.confusion import accuracy, recall
+from class_sensitivity.figures.axes import figure_of, house_style
+from class_sensitivity.figures.exchange import plot_exchange
+from class_sensitivity.report import tables as report_tables
+from class_sensitivity.report.training_length import LengthsOfRecipe
+from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.runs.directory import find_run_directories, read_record
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parent / "replication.md"
+
+#: What is replicated, and the second study on another machine.
+RECORDS, SECOND = FOLDER / "records", FOLDER / "records-cpu"
+
+#: The recipe of the article's study: cnn6, 3 epochs.
+MAIN = "cifar10-cnn6-d17b80e6"
+
+#: Recipe -> its name in the tables.
+STUDIES = {
+    MAIN: "cnn6",
+    "cifar10-cnn6-4b84d8d7": "cnn6, 30 epochs",
+    "cifar10-lenet-23773a33": "lenet",
+    "cifar10-resnet18-1d957db7": "resnet18",
+    "cifar10-vit_tiny-0e47ec9e": "vit_tiny",
+}
+
+#: Numbers published elsewhere, beside what of ours comes nearest: (what, published, of what, study, condition).
+PUBLISHED = (
+    ("clean", 81.6, "5 convolutions and 1 linear layer, batch norm", "cnn6", "baseline"),
+    ("clean", 95.0, "ResNet-18, about", "resnet18", "baseline"),
+    ("20 % wrong, symmetric", 76.25, "Co-teaching, 9-layer CNN, 200 epochs", "cnn6, 30 epochs", "noise-shuffle-0.2"),
+    ("20 % wrong, symmetric", 69.18, "JoCoR, 7-layer CNN", "cnn6, 30 epochs", "noise-shuffle-0.2"),
+    ("50 % wrong, symmetric", 48.87, "Co-teaching, 9-layer CNN, 200 epochs", "", ""),
+    ("45 % wrong, pairs", 49.50, "Co-teaching, 9-layer CNN, 200 epochs", "", ""),
+    ("labels of people, aggre", 91.70, "ResNet-18, cross entropy", "cnn6, on CPU", "noise-human-1.0-36f96148"),
+    ("labels of people, random1", 90.20, "ResNet-18, cross entropy", "", ""),
+    ("labels of people, worse", 83.91, "ResNet-18, cross entropy", "cnn6, on CPU", "noise-human-1.0-2f2f56cc"),
+    ("1,000 examples", 53.57, "13-layer ConvNet, augmentation", "", ""),
+    ("2,000 examples", 66.06, "13-layer ConvNet, augmentation", "", ""),
+    ("4,000 examples", 79.34, "13-layer ConvNet, augmentation", "cnn6", "reduction-0.9"),
+    ("4,000 examples", 79.34, "13-layer ConvNet, augmentation", "cnn6", "reduction-0.9-matched-steps"),
+    ("50,000 examples", 94.18, "13-layer ConvNet, augmentation", "cnn6, 30 epochs", "baseline"),
+)  # fmt: skip
+
+#: Figure of a report -> its name here.
+FIGURES = {
+    f"{MAIN}/fig2_confusion": "fig2_confusion",
+    f"{MAIN}/fig3_mistaken": "fig3_mistaken",
+    f"{MAIN}/fig4_shuffle": "fig4_noise",
+    f"{MAIN}/fig5_reduction": "fig5_reduction",
+    f"{MAIN}/fig6_noise_against_reduction": "fig6_noise20_reduction60",
+    f"{MAIN}/fig7_variety": "fig7_variety",
+    f"{MAIN}/fig8_diagonal": "fig8_diagonal",
+    f"{MAIN}/fig9_noise_against_reduction": "fig9_noise20_reduction20",
+    f"{MAIN}/fig10_order": "fig10_order",
+    f"{MAIN}/sensitivity": "sensitivity",
+    f"training-length_{MAIN}": "training_length",
+    f"models_{MAIN}": "models",
+}
+
+#: Few bootstrap draws do, because nothing that rests on them is on the page: of the sensitivities these columns stay.
+_DRAWS = 100
+_SLOPES = ["study", "stress", "class", "seeds", "levels", "slope", "slope_low", "slope_high"]
+
+Tables = dict[str, pd.DataFrame]
+
+
+# Tables
+
+
+def make_tables(records: Path = RECORDS, second: Path = SECOND) -> Tables:
+    """Every table of the folder, recomputed from the records."""
+    studies = {STUDIES[study.recipe]: study for study in load_runs(records)}
+    results = {name: analyse(study, resamples=_DRAWS) for name, study in studies.items()}
+    (other,) = load_runs(second)
+    main = results["cnn6"]
+    claims = claims_about(main.study.data)
+    assert claims is not None
+    verdicts = claims.judge(
+        main, [found for name, found in results.items() if name in ("lenet", "resnet18", "vit_tiny")]
+    )
+    everywhere = results | {"cnn6, on CPU": analyse(other, resamples=_DRAWS)}
+    tables = {
+        "conditions": _by_study(everywhere, report_tables.conditions_table),
+        "classes": _by_study(results, report_tables.classes_table),
+        "sensitivity": _by_study(results, report_tables.sensitivity_table)[_SLOPES],
+        "costs": _by_study(results, report_tables.costs_table),
+        "matrices": matrices(main),
+        "claims": report_tables.claims_table(verdicts).drop(columns="command"),
+        "claim_parts": report_tables.parts_table(verdicts),
+        "exchange": pd.concat([exchange(name, results[name].study) for name in ("cnn6", "cnn6, 30 epochs")]),
+        "training_length": lengths([studies["cnn6"], studies["cnn6, 30 epochs"]]),
+        "visible": visible(main),
+        "machines": machines(studies["cnn6"], other),
+        "definitions": definitions([records, second]),
+        "time": time([records, second]),
+    }
+    tables["published"] = published(tables["conditions"])
+    return tables
+
+
+def _by_study(results: dict[str, Results], table: Any) -> pd.DataFrame:
+    frames = []
+    for name, found in results.items():
+        frame = table(found)
+        if len(frame):
+            frame.insert(0, "study", name)
+            frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def matrices(results: Results) -> pd.DataFrame:
+    """One row per condition and cell: mean and standard deviation over seeds, and the relative matrix."""
+    study = results.study
+    cells = list(product(study.class_names, study.class_names))
+    relative = report_tables.relative_table(results)
+    frames = []
+    for condition in study.conditions:
+        counts = study.counts_of(condition)
+        frame = pd.DataFrame(cells, columns=["true", "predicted"])
+        frame.insert(0, "condition", condition.name)
+        frame = frame.assign(mean=counts.mean(axis=0).ravel(), sd=counts.std(axis=0, ddof=1).ravel())
+        frames.append(frame)
+    columns = ["condition", "true", "predicted", "difference", "low", "high", "p", "judged", "marked"]
+    return pd.concat(frames).merge(relative[columns], how="left", on=["condition", "true", "predicted"])
+
+
+def exchange(name: str, study: Study) -> pd.DataFrame:
+    """One row per noise level and clean learning curve: how many clean examples would do as well."""
+    rows = []
+    for series in study.reduction_series:
+        for noise in study.series("shuffle")[1:]:
+            found = accuracy_exchange(study, noise, tuple(study.paired_series(series)))
+            row = {"study": name, "curve": series, "condition": noise.name, "seeds": len(found.seeds)}
+            row |= {"wrong": found.wrong, "smallest_set": found.size.least, "largest_set": found.size.most}
+            for what, bounds in (
+                ("n_eff", found.size),
+                ("lost_per_wrong_label", found.lost_per_wrong_label),
+                ("gamma", found.gamma),
+            ):
+                row |= report_tables.value_columns(what, bounds)
+            row |= {"examples": found.size.text(",.0f", significant=3), "lost": found.lost_per_wrong_label.text()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def lengths(studies: Sequence[Study]) -> pd.DataFrame:
+    """One row per condition, number of epochs and class; and how much the fall changes."""
+    ((*found,),) = training_lengths(studies)
+    table = LengthsOfRecipe(found).table().drop(columns="recipe")
+    rows = []
+    for each in found:
+        if each.more is not None and each.more_by_class is not None:
+            shared = {"epochs": "change", "seeds": len(each.seeds), "condition": each.condition.name}
+            rows.append(shared | {"class": "*"} | report_tables.value_columns("fall", each.more))
+            for index, name in enumerate(each.studies[0].class_names):
+                rows.append(shared | {"class": name} | report_tables.value_columns("fall", each.more_by_class[index]))
+    return pd.concat([table.astype({"epochs": str}), pd.DataFrame(rows)], ignore_index=True)
+
+
+def visible(results: Results) -> pd.DataFrame:
+    """One row per condition: in how many cells its difference from the baseline can be told from chance.
+
+    `marked`: with all our seeds, paired, at a false discovery rate of 5 % over the matrix, new test images included.
+    `marked_5`: the same with the first five seeds. `article`: cells whose difference (ours, over all seeds) is more
+    than 1.96 standard deviations of what the article measured, the mean of five runs minus one run of the baseline; a
+    smaller difference is more often missed than seen.
+    """
+    study = results.study
+    baseline = study.counts_of(BASELINE).var(axis=0, ddof=1)
+    rows = []
+    for condition, versus in results.compared.items():
+        matrix = versus.relative
+        sd = np.sqrt(study.counts_of(condition).var(axis=0, ddof=1) / 5 + baseline)
+        five = relative_matrix(study.with_seeds(range(1, 6)), condition)
+        rows.append(
+            {
+                "condition": condition.name,
+                "seeds": len(matrix.seeds),
+                "judged": int(matrix.judged.sum()),
+                "marked": int(matrix.marked.sum()),
+                "judged_5": int(five.judged.sum()),
+                "marked_5": int(five.marked.sum()),
+                "article": int((matrix.judged & (np.abs(matrix.cells.value) > 1.96 * sd)).sum()),
+                "article_sd_of_a_judged_cell": float(sd[matrix.judged].mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def machines(gpu: Study, cpu: Study) -> pd.DataFrame:
+    """One row per condition: accuracy on the GPU minus accuracy on the CPU at the same seed, on the same test images.
+
+    t intervals over the seeds; `smallest_class_p` is that of ten recalls, not adjusted.
+    """
+    rows = []
+    for condition in cpu.conditions:
+        if not gpu.has(condition):
+            continue
+        seeds = sorted({*gpu.common_seeds(condition)} & {*cpu.common_seeds(condition)})
+        counts = [study.counts_of(condition, seeds) for study in (gpu, cpu)]
+        on_gpu, on_cpu = (accuracy(each) for each in counts)
+        test = stats.ttest_rel(on_gpu, on_cpu)
+        low, high = test.confidence_interval()
+        by_class = stats.ttest_rel(*(recall(each) for each in counts), axis=0).pvalue
+        rows.append(
+            {
+                "condition": condition.name,
+                "seeds": len(seeds),
+                "gpu": on_gpu.mean(),
+                "cpu": on_cpu.mean(),
+                "difference": (on_gpu - on_cpu).mean(),
+                "difference_low": low,
+                "difference_high": high,
+                "p": test.pvalue,
+                "sd_gpu": on_gpu.std(ddof=1),
+                "sd_cpu": on_cpu.std(ddof=1),
+                "smallest_class_p": by_class.min(),
+                "images_predicted_alike": np.mean(gpu.preds_of(condition, seeds) == cpu.preds_of(condition, seeds)),
+                "images_predicted_alike_by_two_seeds": _alike(cpu, condition, seeds),
+            }
+        )
+    table = pd.DataFrame(rows)
+    table["p_adjusted"] = stats.false_discovery_control(table["p"])
+    return table
+
+
+def _alike(study: Study, condition: Condition, seeds: Sequence[int]) -> float:
+    """Share of the test images that two seeds of one study predict alike, mean over pairs of neighbouring seeds."""
+    preds = study.preds_of(condition, seeds)
+    return float(np.mean(preds == np.roll(preds, 1, axis=0)))
+
+
+def definitions(roots: Iterable[Path]) -> pd.DataFrame:
+    """One row per study and condition: what the stress really was, the least and the most over its runs."""
+    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    for root in roots:
+        for directory in find_run_directories(root):
+            record = read_record(directory, arrays=())
+            counts = np.array(record.noise.counts)
+            name = STUDIES[record.identity.recipe_name] if root == RECORDS else "cnn6, on CPU"
+            found[name, record.identity.condition.name].append(
+                {
+                    "train_size": record.train_size,
+                    "steps": record.steps,
+                    "nominal": record.noise.nominal,
+                    "effective": record.noise.effective,
+                    "class_totals_changed": int(np.abs(counts.sum(axis=0) - counts.sum(axis=1)).max()),
+                    "smallest_class": int(counts.sum(axis=1).min()),
+                    "largest_class": int(counts.sum(axis=1).max()),
+                    "smallest_test_class": int(np.sum(record.confusion, axis=1).min()),
+                    "largest_test_class": int(np.sum(record.confusion, axis=1).max()),
+                }
+            )
+    rows = []
+    for (study, condition), runs in sorted(found.items()):
+        frame = pd.DataFrame(runs)
+        row: dict[str, Any] = {"study": study, "condition": condition, "runs": len(runs)}
+        for column in ("train_size", "steps", "nominal"):
+            (row[column],) = frame[column].unique()
+        row |= {"effective_least": frame["effective"].min(), "effective_mean": frame["effective"].mean()}
+        row |= {"effective_most": frame["effective"].max()}
+        row["class_totals_changed"] = frame["class_totals_changed"].max()
+        for column in ("smallest_class", "smallest_test_class"):
+            row[column] = frame[column].min()
+        for column in ("largest_class", "largest_test_class"):
+            row[column] = frame[column].max()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def time(roots: Iterable[Path]) -> pd.DataFrame:
+    """One row per study: on what it ran, and for how long if its runs are added up; side by side they took less."""
+    rows = []
+    for root in roots:
+        for directory in find_run_directories(root):
+            record = read_record(directory, arrays=())
+            machine = record.environment
+            name = STUDIES[record.identity.recipe_name] if root == RECORDS else "cnn6, on CPU"
+            rows.append(
+                {
+                    "study": name,
+                    "processor": machine.processor,
+                    "threads": machine.threads,
+                    "precision": machine.precision,
+                    "torch": machine.versions["torch"],
+                    "seconds": record.durations.total_s,
+                }
+            )
+    by = ["study", "processor", "threads", "precision", "torch"]
+    frame = pd.DataFrame(rows).groupby(by, sort=False)["seconds"].agg(runs="count", seconds="sum", median="median")
+    return frame.reset_index()
+
+
+def published(conditions: pd.DataFrame) -> pd.DataFrame:
+    """One row per published accuracy, in %, with what of ours comes nearest."""
+    rows = []
+    for what, number, network, study, name in PUBLISHED:
+        row: dict[str, Any] = {"what": what, "published": number, "network": network, "study": study, "condition": name}
+        if study:
+            (ours,) = conditions[(conditions["study"] == study) & (conditions["condition"] == name)].to_dict("records")
+            row |= {"ours": 100 * ours["accuracy"], "seeds": ours["seeds"], "wrong": ours["effective_noise"]}
+            row["examples"] = ours["train_size"]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def read_tables(folder: Path = FOLDER / "tables") -> Tables:
+    """The tables as they were written."""
+    return {path.stem: pd.read_csv(path, keep_default_na=True) for path in sorted(folder.glob("*.csv"))}
+
+
+# The text
+
+
+def render(tables: Tables) -> str:
+    """The page, every number of ours from the tables."""
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {
+        "row": partial(_row, tables),
+        "rows": partial(_rows, tables),
+        "points": partial(_points, tables),
+        "percent": partial(_percent, tables),
+        "claim": partial(_claim, tables),
+        "evidence": lambda name: _row(tables, "claims", id=name)["sentence"].removesuffix("."),
+        "cell": partial(_cell, tables),
+        "count_of": partial(_count, tables),
+        "mistakes": partial(_mistakes, tables),
+        "slope": lambda stress, name: _points(
+            tables, "sensitivity", "slope", -10, study="cnn6", stress=stress, of=name
+        ),
+        "gap": partial(_gap, tables),
+    }
+    return environment.from_string((FOLDER / "page.md.j2").read_text()).render()
+
+
+def _rows(tables: Tables, table: str, **where: object) -> list[dict[str, Any]]:
+    frame = tables[table]
+    for column, value in where.items():
+        frame = frame[frame["class" if column == "of" else column] == value]
+    return frame.to_dict("records")
+
+
+def _row(tables: Tables, table: str, **where: object) -> dict[str, Any]:
+    found = _rows(tables, table, **where)
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} rows of {table} have {where}: it must be one.")
+    return found[0]
+
+
+def _scaled(row: dict[str, Any], name: str, factor: float, digits: int, signed: bool) -> str:
+    low, high = sorted((factor * row[f"{name}_low"], factor * row[f"{name}_high"]))
+    return with_interval(factor * row[name], low, high, digits=digits, signed=signed)
+
+
+def _points(
+    tables: Tables, table: str, name: str = "fall", factor: float = 100, digits: int = 1, signed: bool = False,
+    **where: object,
+) -> str:  # fmt: skip
+    """`value [low, high]` of a share, in points."""
+    return _scaled(_row(tables, table, **where), name, factor, digits, signed)
+
+
+def _percent(tables: Tables, table: str, name: str, digits: int = 1, **where: object) -> str:
+    """A share in %."""
+    return f"{100 * _row(tables, table, **where)[name]:.{digits}f}"
+
+
+def _cell(tables: Tables, condition: str, true: str, predicted: str) -> str:
+    """A cell of a relative matrix, in test images."""
+    cell = _row(tables, "matrices", condition=condition, true=true, predicted=predicted)
+    return with_interval(cell["difference"], cell["low"], cell["high"], signed=True)
+
+
+def _count(tables: Tables, condition: str, true: str, predicted: str) -> str:
+    """A mean count with its standard deviation over seeds."""
+    cell = _row(tables, "matrices", condition=condition, true=true, predicted=predicted)
+    return f"{cell['mean']:.0f} (sd {cell['sd']:.0f})"
+
+
+def _mistakes(tables: Tables, name: str, condition: str) -> str:
+    """How many more images of a class are not recognised."""
+    cell = _row(tables, "matrices", condition=condition, true=name, predicted=name)
+    return with_interval(-cell["difference"], -cell["high"], -cell["low"], digits=0)
+
+
+def _gap(tables: Tables, falls: str, other: str) -> str:
+    """How much more one class falls than another with 90 % removed, from the claim that says so."""
+    comparisons = _row(tables, "claims", id=f"{falls}-{other}-flip")["sentence"].split("; ")
+    (sentence,) = (each for each in comparisons if each.startswith(f"fall of {falls} minus fall of {other}: "))
+    return sentence.split(": ")[1].removeprefix("+").removesuffix(" points of recall.").replace("+", "")
+
+
+def _claim(tables: Tables, name: str) -> str:
+    """The row of the claims' table of the page."""
+    row = _row(tables, "claims", id=name)
+    verdict = row["verdict"]
+    needed = row["seeds_needed"]
+    more = "" if pd.isna(needed) else ("none" if np.isinf(needed) else f"{needed:.0f}")
+    return f"| {name} | {row['claim']} | **{verdict}** | {row['sentence']} | {row['seeds']:.0f} | {more} |"
+
+
+# Figures
+
+
+def write_figures(reports: Sequence[Path], folder: Path = FOLDER / "figures") -> None:
+    """The page's figures, each from the first report that has it, and that of the two exchange rates."""
+    folder.mkdir(exist_ok=True)
+    for source, name in FIGURES.items():
+        for path in [report / "figures" / f"{source}.png" for report in reports if (report / "figures").exists()]:
+            if path.exists():
+                _shrink(path, folder / f"{name}.png")
+                break
+    (study,) = (each for each in load_runs(RECORDS) if each.recipe == MAIN)
+    path = folder / "exchange.png"
+    _draw_exchange(analyse(study, resamples=_DRAWS), path)
+    _shrink(path, path)
+
+
+def _draw_exchange(results: Results, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    study = results.study
+    with house_style():
+        panels = Figure(figsize=(10, 9), layout="constrained").subplots(2, 1, sharey=True)
+        titles = {
+            "reduction": "fewer examples, as many passes",
+            "reduction-matched-steps": "fewer examples, more passes",
+        }
+        for axes, (series, title) in zip(panels, titles.items(), strict=True):
+            curve = tuple(study.paired_series(series))
+            found = [accuracy_exchange(study, noise, curve) for noise in study.series("shuffle")[1:]]
+            plot_exchange(results, [ExchangeRates(each, each) for each in found], ax=axes)
+            axes.set_title(title)
+        figure_of(panels).savefig(path, dpi=100)
+
+
+def _shrink(source: Path, target: Path) -> None:
+    """A copy with 256 colours, at most 1,400 pixels wide."""
+    image = Image.open(source).convert("RGB")
+    if image.width > 1400:
+        image = image.resize((1400, round(1400 / image.width * image.height)), Image.Resampling.LANCZOS)
+    image.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+
+
+def main(reports: Iterator[str]) -> None:
+    """Writes the tables and the page, and the figures where there are reports to take them from."""
+    folder = FOLDER / "tables"
+    folder.mkdir(exist_ok=True)
+    for name, table in make_tables().items():
+        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    if found := [Path(report) for report in reports]:
+        write_figures(found)
+    PAGE.write_text(render(read_tables()))
+
+
+if __name__ == "__main__":
+    main(iter(sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""docs/replication.md: tables follow from the records, the text from the tables, and records from the definitions."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.commands import ROOT
+
+from class_sensitivity.confusion import confusion_counts
+from class_sensitivity.runs.directory import find_run_directories, read_record
+
+FOLDER = ROOT / "docs" / "replication"
+ROOTS = (FOLDER / "records", FOLDER / "records-cpu")
+TEMPLATE = (FOLDER / "page.md.j2").read_text()
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    """The script that makes the page."""
+    spec = importlib.util.spec_from_file_location("replication_build", FOLDER / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tables(build: ModuleType) -> dict[str, pd.DataFrame]:
+    return build.read_tables()
+
+
+# The text
+
+
+def test_the_page_is_what_the_tables_make_of_its_template(build, tables):
+    hint = "change docs/replication/page.md.j2 and run python docs/replication/build.py"
+    assert build.PAGE.read_text() == build.render(tables), hint
+
+
+def test_a_changed_number_changes_the_page(build, tables):
+    rows = tables["conditions"].copy()
+    place = (rows["study"] == "cnn6") & (rows["condition"] == "noise-shuffle-0.2")
+    rows.loc[place, "fall"] += 0.01
+    assert build.render(tables | {"conditions": rows}) != build.PAGE.read_text()
+
+
+def test_the_template_itself_holds_no_number_that_was_measured(tables):
+    """Decimals and intervals come from the tables; what is written out was published, or is a margin of a claim."""
+    text = re.sub(r"\{[{%#].*?[}%#]\}", "", TEMPLATE, flags=re.DOTALL)
+    known = {f"{number:g}" for number in tables["published"]["published"]}
+    known |= {number for claim in tables["claims"]["claim"] for number in re.findall(r"\d+\.\d+", claim)}
+    assert set(re.findall(r"\d+\.\d+", text)) <= known
+    assert not re.findall(r"\[[-+<>]?\d", text)
+
+
+def test_the_first_screen_has_the_numbers_of_the_tables(build, tables):
+    opening = (ROOT / "README.md").read_text().split("\n## ")[0]
+    verdicts = tables["claims"]["verdict"].value_counts()
+    plain = " ".join(opening.split())
+    assert f"{verdicts['reproduced']} of its {verdicts.sum()} claims hold" in plain
+    assert f"{verdicts['contradicted']} do not, {verdicts['undecided']} stay open" in plain
+    rates = tables["exchange"].query("study == 'cnn6' and condition == 'noise-shuffle-0.2'").set_index("curve")
+    for curve in ("reduction", "reduction-matched-steps"):
+        assert rates["examples"][curve] in plain
+        assert rates["lost"][curve] in plain
+    falls = tables["conditions"].query("study == 'cnn6'").set_index("condition")["fall"]
+    assert f"Removing them costs {100 * falls['reduction-0.2']:.1f} points" in plain
+    assert f"mislabelling them {100 * falls['noise-shuffle-0.2']:.1f}" in plain
+
+
+def test_every_figure_is_on_the_page_and_the_folder_is_small():
+    shown = set(re.findall(r"replication/figures/(\w+\.png)", TEMPLATE))
+    readme = {"fig9_noise20_reduction20.png"}
+    assert {path.name for path in (FOLDER / "figures").iterdir()} == shown | readme
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 20e6
+
+
+# The tables
+
+
+@pytest.mark.slow
+def test_the_tables_follow_from_the_records(build, tables):
+    again = build.make_tables()
+    assert again.keys() == tables.keys()
+    for name, table in again.items():
+        written = tables[name]
+        assert list(table) == list(written), name
+        assert len(table) == len(written), name
+        for column in table:
+            found = table[column].to_numpy()
+            if np.issubdtype(found.dtype, np.number):
+                # Written with six digits; differences of nearly equal numbers lose some.
+                np.testing.assert_allclose(found, written[column], rtol=2e-5, atol=1e-7, err_msg=f"{name}.{column}")
+            else:
+                texts = [pd.Series(list(each)).fillna("").astype(str).tolist() for each in (found, written[column])]
+                assert texts[0] == texts[1], f"{name}.{column}"
+
+
+# The records
+
+RUNS = [directory for root in ROOTS for directory in find_run_directories(root)]
+
+
+def test_no_record_is_missing(tables):
+    assert len(RUNS) == tables["definitions"]["runs"].sum() == tables["time"]["runs"].sum()
+
+
+@pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.name)
+def test_runs_are_what_the_definitions_say(root: Path):
+    """Sizes, class totals and shares of every run; and the counts are those of the predictions."""
+    checked = 0
+    for directory in find_run_directories(root):
+        record = read_record(directory, arrays=("test_labels", "test_preds"))
+        condition, noise = record.identity.condition, record.noise
+        assert root / record.identity.path == directory
+        # What is removed is round(r n), what is touched round(x N).
+        assert record.train_size == 50_000 - round(condition.reduction_frac * 50_000)
+        counts = np.array(noise.counts)
+        assert counts.sum() == record.train_size
+        assert sum(noise.touched_per_class) == round(condition.noise_frac * record.train_size)
+        assert noise.nominal == pytest.approx(condition.noise_frac)
+        wrong = counts.sum() - np.trace(counts)
+        assert noise.effective == pytest.approx(wrong / record.train_size)
+        if not condition.is_reduced:
+            assert (counts.sum(axis=1) == 5000).all()
+        if condition.noise_kind == "shuffle":
+            np.testing.assert_array_equal(counts.sum(axis=0), counts.sum(axis=1))
+            # Of m labels that are permuted among ten equal classes a tenth stays; fixed points vary as a count does.
+            touched = condition.noise_frac * record.train_size
+            assert abs(wrong - 0.9 * touched) < 5 * np.sqrt(0.09 * touched)
+        elif not condition.is_noisy:
+            assert wrong == 0
+        assert (np.sum(record.confusion, axis=1) == 1000).all()
+        labels, preds = record.arrays["test_labels"], record.arrays["test_preds"]
+        np.testing.assert_array_equal(confusion_counts(labels, preds, 10), record.confusion)
+        passes = record.identity.training.epochs
+        batches = 50_000 if condition.match_steps else record.train_size
+        assert record.steps == passes * -(-batches // 128)
+        checked += 1
+    assert checked
