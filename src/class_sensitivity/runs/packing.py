@@ -54,10 +54,10 @@ def pack_runs(root: Path, out: Path) -> int:
 
 def _without_places(record: RunRecord) -> RunRecord:
     """With the usual places of runs and data, and the bare names of a noise kind's files."""
-    config, condition = record.config, record.identity.condition
+    condition, values = record.identity.condition, dict(record.config)
     names = {name: PurePath(value).name for name, value in condition.noise_given.items()}
-    config = {**config, "runs": "runs", "data": {**config["data"], "dir": "data"}}
+    values |= {"runs": "runs", "data": {**values["data"], "dir": "data"}}
     if names:
-        config["noise"] = {**config["noise"], "kind": config["noise"]["kind"] | names}
+        values["noise"] = {**values["noise"], "kind": values["noise"]["kind"] | names}
     identity = replace(record.identity, condition=replace(condition, noise_given=names))
-    return replace(record, identity=identity, config=config)
+    return replace(record, identity=identity, config=values)
