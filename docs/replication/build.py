@@ -467,11 +467,11 @@ def _draw_exchange(results: Results, path: Path) -> None:
 
 
 def _shrink(source: Path, target: Path) -> None:
-    """A copy with 256 colours, at most 1,400 pixels wide."""
+    """A copy at most 1,400 pixels wide."""
     image = Image.open(source).convert("RGB")
     if image.width > 1400:
         image = image.resize((1400, round(1400 / image.width * image.height)), Image.Resampling.LANCZOS)
-    image.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+    image.save(target, optimize=True)
 
 
 def main(reports: Iterator[str]) -> None:
