@@ -361,6 +361,7 @@ def render(tables: Tables) -> str:
             tables, "sensitivity", "slope", -10, study="cnn6", stress=stress, of=name
         ),
         "gap": partial(_gap, tables),
+        "widest": partial(_widest, tables),
     }
     return environment.from_string((FOLDER / "page.md.j2").read_text()).render()
 
@@ -420,6 +421,12 @@ def _gap(tables: Tables, falls: str, other: str) -> str:
     comparisons = _row(tables, "claims", id=f"{falls}-{other}-flip")["sentence"].split("; ")
     (sentence,) = (each for each in comparisons if each.startswith(f"fall of {falls} minus fall of {other}: "))
     return sentence.split(": ")[1].removeprefix("+").removesuffix(" points of recall.").replace("+", "")
+
+
+def _widest(tables: Tables, which: str) -> str:
+    """How far from 0 an interval of two machines reaches, in points, where that is least or most."""
+    ends = 100 * tables["machines"][["difference_low", "difference_high"]].abs().max(axis=1)
+    return f"{ends.min() if which == 'least' else ends.max():.1f}"
 
 
 def _claim(tables: Tables, name: str) -> str:
