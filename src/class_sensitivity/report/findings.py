@@ -232,7 +232,7 @@ def caveats(results: Results) -> list[str]:
     if rough:
         sentences.append(
             f"Quality against quantity is read off smaller sets that took fewer steps ({', '.join(rough)}), so "
-            "wrong labels look cheaper than they are; reduction.match_steps=masked keeps the number of steps."
+            "wrong labels look cheaper than they are; reduction.match_steps=true trains on them as long as on all."
         )
     short = [curve.label for curve in results.curves.values() if len(curve.levels) < KNEE_LEVELS]
     if short:
