@@ -1,5 +1,6 @@
 """Run records, arranged: which conditions there are, with which seeds, as labelled arrays."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -491,9 +492,11 @@ def _arrange_stream(
 def _records(root: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, RunRecord]]:
     left_out += [LeftOut(place, reason) for place, reason in other_layouts(root)]
     seen: set[Path] = set()
-    # Genuine directories first: of a run and a link to it, the link is the one too many.
+    # Genuine directories first: of a run and a link to it, the link is the one too many. realpath, unlike resolve,
+    # has an answer to links that go round in a circle.
+    home = Path(os.path.realpath(root))
     for path in sorted(
-        find_run_directories(root), key=lambda run: run.resolve() != root.resolve() / run.relative_to(root)
+        find_run_directories(root), key=lambda run: Path(os.path.realpath(run)) != home / run.relative_to(root)
     ):
         try:
             record = read_record(path, arrays=("test_labels", "test_preds"))
