@@ -81,6 +81,16 @@ def acquire(directory: Path) -> Iterator[SoftFileLease]:
     """
     lease = _lease(directory)
     try:
+        # Inside, so that an interrupt that comes as the lease is got releases it, too.
+        _take(lease, directory)
+        yield lease
+    finally:
+        lease.release()
+
+
+def _take(lease: SoftFileLease, directory: Path) -> None:
+    """Gets a lease as `acquire` does, with its errors."""
+    try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
             lease.acquire(timeout=0.5, poll_interval=0.05)
@@ -102,10 +112,6 @@ def acquire(directory: Path) -> Iterator[SoftFileLease]:
             f"The run directory {directory} cannot be written ({error.strerror}); "
             "free the path or choose another with runs=DIRECTORY."
         ) from None
-    try:
-        yield lease
-    finally:
-        lease.release()
 
 
 def clean_up(directory: Path) -> None:

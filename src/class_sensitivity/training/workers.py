@@ -29,6 +29,7 @@ from class_sensitivity.data.sources import data_digest, give_arrays, load_arrays
 from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.machine import parallel_runs
 from class_sensitivity.models import model_digest
+from class_sensitivity.runs.lease import acquire, owner
 from class_sensitivity.runs.run import Run
 from class_sensitivity.settings import DataSettings
 
@@ -75,6 +76,7 @@ def train_side_by_side(runs: Sequence[Run], at_once: int | None, *, start_method
         except BaseException:
             stopped.value = True  # for those that are about to begin
             _interrupt(workers)
+            _release_of_killed(runs)
             raise
 
 
@@ -114,6 +116,15 @@ def _interrupt(workers: Sequence["_Worker"]) -> None:
     for worker in workers:
         if not worker.doing.done():
             worker.signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+
+
+def _release_of_killed(runs: Sequence[Run]) -> None:
+    """Gives back the leases of runs whose process had to be killed."""
+    for run in runs:
+        left = owner(run.directory)
+        if left is not None and not left.alive:
+            with suppress(UserError), acquire(run.directory):
+                pass
 
 
 class _Worker:
