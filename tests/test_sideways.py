@@ -56,7 +56,8 @@ def learning() -> Learning:
 
 def test_the_share_of_a_pure_shift_is_found(learning, world):
     found = shift_of(grid(learning, lambda size: 0.5, world))
-    assert found.share == pytest.approx(0.5, abs=0.04)
+    assert found.share.value == pytest.approx(0.5, abs=0.04)
+    assert found.share.low < 0.5 < found.share.high
     np.testing.assert_allclose(found.left_over, 0, atol=0.02)
     assert [each.noise.reduction_frac for each in found.at] == list(NOISY_AT)
     np.testing.assert_allclose(found.sizes, FULL * (1 - np.array(NOISY_AT)))
@@ -73,7 +74,7 @@ def test_what_is_left_over_of_another_shape_is_seen(learning, world):
 def test_matched_steps_are_compared_with_matched_steps(learning, world):
     found = shift_of(grid(learning, lambda size: 0.5, world, match_steps="masked"))
     assert {c.match_steps for c in found.at[0].curve[1:]} == {"masked"}
-    assert found.share == pytest.approx(0.5, abs=0.04)
+    assert found.share.value == pytest.approx(0.5, abs=0.04)
 
 
 def test_noise_at_one_size_is_no_shift(learning, world):
@@ -85,7 +86,8 @@ def test_noise_at_one_size_is_no_shift(learning, world):
 def test_one_seed_has_a_share_and_no_test(learning, world):
     found = shift_of(grid(learning, lambda size: 0.5, world, (1,)))
     assert found.test is None
-    assert 0 < found.share < 1
+    assert 0 < found.share.value < 1
+    assert np.isnan(found.share.low)
 
 
 @pytest.mark.slow

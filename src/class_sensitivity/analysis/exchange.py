@@ -64,6 +64,10 @@ class Bounds:
         """The bounds of one or some of the measurements."""
         return replace(self, value=self.value[index], low=self.low[index], high=self.high[index])
 
+    def scaled(self, factor: float) -> "Bounds":
+        """The same in another unit; the factor is positive."""
+        return Bounds(*(factor * each for each in (self.value, self.low, self.high, self.least, self.most)))
+
     def text(self, form: str = ".1f", *, significant: int | None = None) -> str:
         """A single value with its interval; `<` and `>` stand before the ends of what was measured.
 

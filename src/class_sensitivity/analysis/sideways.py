@@ -3,6 +3,10 @@
 If wrong labels are worth a fixed share of the examples, accuracy with n of them is what the clean learning curve f has
 at rho n, whatever n is: f(ln n + ln rho). rho is fitted to all sizes at once, and what is left over is tested for being
 0 (`omnibus`), after the direction in which a change of rho would move it is taken out.
+
+Least squares put rho where the sum of what is left over, times the slope of f there, is 0. At every candidate this sum is a
+paired contrast of accuracies, and rho's interval holds the candidates whose contrast has an interval that holds 0, as that
+of n_eff does (`exchange`).
 """
 
 from collections import defaultdict
@@ -13,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from class_sensitivity.analysis.exchange import Exchange, ExchangeRates, accuracy_exchange, monotone_curve
+from class_sensitivity.analysis.contrasts import accuracy_contrast
+from class_sensitivity.analysis.exchange import (
+    Bounds,
+    Exchange,
+    ExchangeRates,
+    accuracy_exchange,
+    monotone_curve,
+    where_zero,
+)
 from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import accuracy
@@ -27,6 +39,12 @@ _FEWEST_SIZES = 2
 #: In ln n, by which derivatives of the curve are taken.
 _STEP = 1e-3
 
+#: Shares of which the interval asks whether they fit, evenly spaced in ln rho; between two it is a straight line.
+_CANDIDATES = 33
+
+#: A squared slope below this is none.
+_FLAT = 1e-300
+
 
 @dataclass(frozen=True)
 class Sideways:
@@ -35,14 +53,14 @@ class Sideways:
     Attributes:
         noise: The noise, with all examples.
         at: Its exchange rate at every size, the largest first.
-        share: rho, the share of the examples that wrong labels leave, fitted to all sizes.
+        share: rho, the share of the examples that wrong labels leave, fitted to all sizes, with its interval.
         left_over: (M,) accuracy at each size, minus what the shifted curve has there.
         test: Whether anything is left over; None with one seed.
     """
 
     noise: Condition
     at: tuple[Exchange, ...]
-    share: float
+    share: Bounds
     left_over: Floats
     test: OmnibusTest | None
 
@@ -58,7 +76,7 @@ def sideways_shifts(study: Study, rates: Sequence[ExchangeRates], *, alpha: floa
     Args:
         study: The runs of one recipe.
         rates: Its exchange rates.
-        alpha: 1 - coverage of the intervals of the exchange rates.
+        alpha: 1 - coverage of the intervals.
     """
     known = {(each.noise, each.overall.curve): each.overall for each in rates}
     rows: dict[tuple[Condition, tuple[Condition, ...]], list[Exchange]] = defaultdict(list)
@@ -75,10 +93,10 @@ def sideways_shifts(study: Study, rates: Sequence[ExchangeRates], *, alpha: floa
         at = [e for e in (first, *smaller) if 0 < e.size.value < np.inf and e.sizes[-1] < e.examples]
         seeds = study.common_seeds(*curve, *(each.noise for each in at))
         if len(at) >= _FEWEST_SIZES and seeds:
-            yield _shift(study, noise, at, seeds)
+            yield _shift(study, noise, at, seeds, alpha)
 
 
-def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[int]) -> Sideways:
+def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[int], alpha: float) -> Sideways:
     curve, sizes = at[0].curve, np.log(at[0].sizes)
     places = np.log([each.examples for each in at])
     clean, noisy = (
@@ -86,25 +104,38 @@ def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[i
         for conditions in (curve, [each.noise for each in at])
     )
 
-    def shifted(log_share: float) -> tuple[Floats, Floats]:
-        """What the curve has at a share of every size, and its weights of the clean measurements."""
-        return monotone_curve(sizes, clean, places + log_share)
-
     # Only shares that keep every size within what was measured.
     bounds = float(sizes[-1] - places.min()), 0.0
+
+    def shifted(log_share: float) -> tuple[Floats, Floats, Floats]:
+        """(M,) what the curve has at a share of every size, (M, L) its weights, and (M,) its slopes by the share's log."""
+        fitted, weights = monotone_curve(sizes, clean, places + log_share)
+        near = np.clip([log_share - _STEP, log_share + _STEP], *bounds)
+        below, above = (monotone_curve(sizes, clean, places + each)[0] for each in near)
+        return fitted, weights, (above - below) / np.diff(near)
+
     log_share = minimize_scalar(
-        lambda x: float(((shifted(x)[0] - noisy) ** 2).sum()), bounds=bounds, method="bounded"
+        lambda x: float(((monotone_curve(sizes, clean, places + x)[0] - noisy) ** 2).sum()),
+        bounds=bounds,
+        method="bounded",
     ).x
-    fitted, weights = shifted(log_share)
-    near = np.clip([log_share - _STEP, log_share + _STEP], *bounds)
-    slope = (shifted(near[1])[0] - shifted(near[0])[0]) / np.diff(near)
+    conditions = (*curve, *(each.noise for each in at))
+    candidates = np.linspace(*bounds, _CANDIDATES)
+    found = []
+    for candidate in candidates:
+        _, weights, slope = shifted(candidate)
+        along = slope / max(float(slope @ slope), _FLAT)
+        contrast = np.concatenate([along @ weights, -along])
+        found.append(accuracy_contrast(study, dict(zip(conditions, contrast, strict=True)), alpha=alpha))
+    value, low, high = (np.array([getattr(each, end) for each in found]) for end in ("value", "low", "high"))
+    share = replace(where_zero(candidates, value, low, high), value=np.exp(log_share))
+
+    fitted, weights, slope = shifted(log_share)
     # (M, M) what is left of differences that a change of the share does not explain.
-    rest = np.eye(len(at)) - np.outer(slope, slope) / max(float(slope @ slope), 1e-300)
+    rest = np.eye(len(at)) - np.outer(slope, slope) / max(float(slope @ slope), _FLAT)
     # (M, clean levels + M) contrasts of accuracies, then of single images
     contrasts = rest @ np.concatenate([-weights, np.eye(len(at))], axis=1)
-    right = np.stack(
-        [study.preds_of(each, seeds) == study.labels for each in (*curve, *(each.noise for each in at))], axis=-1
-    )
+    right = np.stack([study.preds_of(each, seeds) == study.labels for each in conditions], axis=-1)
     values = right @ contrasts.T / len(study.labels)
     test = omnibus_test(values, study.labels, most_seed_freedom=max(1, len(at) - 1))
-    return Sideways(noise, tuple(at), float(np.exp(log_share)), noisy - fitted, test)
+    return Sideways(noise, tuple(at), share, noisy - fitted, test)

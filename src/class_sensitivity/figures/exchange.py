@@ -60,10 +60,11 @@ def plot_sideways(results: Results, shifts: Sequence[Sideways], *, ax: Axes | No
     for each, color in zip(shifts, level_colors(len(shifts)), strict=True):
         values, ends = _accuracies(results, [row.noise for row in each.at])
         p = "" if each.test is None else f", p = {each.test.p:.2g}"
-        label = f"{each.noise.label}: {100 * each.share:.0f} % of the examples{p}"
+        label = f"{each.noise.label}: {each.share.scaled(100).text('.0f')} % of the examples{p}"
         axes.errorbar(each.sizes, values, yerr=ends, fmt="o", color=color, elinewidth=1.2, markersize=5, label=label)
-        inside = at / each.share <= first.sizes[0]
-        axes.plot(at[inside] / each.share, curve[inside], "--", color=color, linewidth=1)
+        moved = at / each.share.value
+        inside = moved <= first.sizes[0]
+        axes.plot(moved[inside], curve[inside], "--", color=color, linewidth=1)
     axes.set_xlabel("training examples")
     _finish(axes, first.sizes)
     return axes

@@ -359,7 +359,7 @@ def _exchange(results: Results) -> Iterator[Finding]:
             verdict = "do not all lie" if shift.test.p <= results.alpha else "may all lie"
             yield Finding(
                 f"Accuracies at {shift.noise.label} and {len(shift.at)} sizes of the training set {verdict} on the "
-                f"clean learning curve at {100 * shift.share:.0f} % of the examples ({shift.test.text()}).",
+                f"clean learning curve at {shift.share.scaled(100).text('.0f')} % of the examples ({shift.test.text()}).",
                 condition=shift.noise,
             )
     if shown.overall.gamma is not None:
