@@ -136,8 +136,9 @@ class World:
         class_names: The K names.
         per_class: Test images of each class; one number for all, or K.
         train_size: Training examples before reduction.
-        image, seed, taste: Shares of the variance behind an image being right that belong to the image, to the seed
-            and class, and to the image with this seed; what is left is drawn anew for every run.
+        image, seed, run, taste: Shares of the variance behind an image being right that belong to the image, to the
+            seed and class, to the run and class, and to the image with this seed; what is left is drawn anew for every
+            image of every run. What belongs to the seed goes out of differences between conditions.
         root: Another root, other draws.
         model: Another model, other draws of seeds and of what they make of an image; images are as hard as they are.
     """
@@ -147,6 +148,7 @@ class World:
     train_size: int = 50
     image: float = 0.5
     seed: float = 0.02
+    run: float = 0.0
     taste: float = 0.2
     root: int = 0
     model: str = ""
@@ -164,14 +166,16 @@ class World:
         of_model = (seed, *((zlib.crc32(self.model.encode()),) if self.model else ()))
         images, tastes = self._rng(2), self._rng(4, *of_model)
         run = self._rng(5, *of_model, zlib.crc32(name.encode()))
-        rest = 1 - self.image - self.seed - self.taste
+        rest = 1 - self.image - self.seed - self.run - self.taste
 
         def latent() -> Floats:
             """(n,) uniform, alike for the same image, alike for the same seed."""
             parts = (self.image, images.normal(size=size)), (self.taste, tastes.normal(size=size))
             good = self._rng(3, *of_model).normal(size=len(self.class_names))[labels]
+            lucky = self._rng(7, *of_model, zlib.crc32(name.encode())).normal(size=len(self.class_names))[labels]
+            of_class = (self.seed, good), (self.run, lucky)
             drawn = run.normal(size=size)
-            return ndtr(sum(np.sqrt(w) * x for w, x in (*parts, (self.seed, good), (rest, drawn))))
+            return ndtr(sum(np.sqrt(w) * x for w, x in (*parts, *of_class, (rest, drawn))))
 
         wrong = matrix.copy()
         np.fill_diagonal(wrong, 0)
