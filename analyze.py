@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from class_sensitivity import config as configuration
 from class_sensitivity.command_line import one_sentence_errors, one_sentence_run
+from class_sensitivity.recipe_words import recipe_words
 from class_sensitivity.settings import AnalyzeSettings
 
 configuration.register()
@@ -21,7 +22,7 @@ def main(config: DictConfig) -> None:
         # Imported late: --help and a mistyped setting need none of it.
         from class_sensitivity.report.build import write_report
 
-        write_report(settings)
+        write_report(settings, recipe_words)
 
 
 if __name__ == "__main__":

@@ -83,8 +83,8 @@ def rates(
         frac: Of the noise.
         gammas: Between these the classes' gammas are; some n_eff may be below everything that is measured.
         good: Share of the variance that belongs to seed and class.
-        lucky: Share that belongs to run and class. With 0.001 each, and 1,000 images a class, differences of recall vary
-            as those of real runs do (docs/statistics.md, what pairing is worth).
+        lucky: Share that belongs to run and class. With 0.001 each, and 1,000 images a class, differences of recall
+            vary as those of real runs do (docs/statistics.md, what pairing is worth).
     """
     rng, held, overall, opened = np.random.default_rng(0), [], [], []
     for root in range(count):
@@ -249,12 +249,12 @@ def test_gamma_is_there_for_noise_without_information_alone(learning):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"seeds": 3}, {"frac": 0.4, "gammas": (1.0, 6.0)}])
+@pytest.mark.parametrize("options", [{"per_class": 1000}, {"seeds": 3}, {"frac": 0.4, "gammas": (1.0, 6.0)}])
 def test_intervals_hold_the_truth(options):
     found = rates(40, **options)
     # Of 40 studies a rate of 5 % leaves out more than 6 once in 100.
     assert found["overall"] >= 34 / 40
-    assert found["classes"] >= 0.92
+    assert 0.92 <= found["classes"] <= (0.98 if "per_class" in options else 1)  # few images or seeds: too wide
     assert found["open"] > 0, "some ends must lie beyond what is measured"
 
 

@@ -464,8 +464,8 @@ def test_durations_in_words(seconds, text):
     ids=["baseline", "noise", "reduction", "both"],
 )
 def test_a_command_makes_the_runs_that_it_is_about(conditions, seeds):
-    made = set()
-    for command in sweep_command("cifar10", "cnn6", conditions, seeds).split(" && "):
+    study, made = Study.of_preds([0], {(BASELINE, 1): [0]}, ("cat",), data="cifar10", model="cnn6"), set()
+    for command in sweep_command(study, conditions, seeds).split(" && "):
         program, script, flag, *words = shlex.split(command)
         assert (program, script, flag) == ("python", "train.py", "-m")
         overrides = OverridesParser.create().parse_overrides(words)

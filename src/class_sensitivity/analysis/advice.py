@@ -67,7 +67,7 @@ def advise(results: Results, train_counts: NDArray[np.int64] | None = None) -> l
     if len(results.study.seeds) < _FEWEST_SEEDS:
         sentence = "With one seed nothing says how much is chance: run more seeds before you act."
         study, first = results.study, max(results.study.seeds) + 1
-        command = sweep_command(study.data, study.model, study.conditions, range(first, first + _FIRST_SEEDS - 1))
+        command = sweep_command(study, study.conditions, range(first, first + _FIRST_SEEDS - 1))
         return [Advice(UNDECIDED, "run more seeds", sentence, command=command)]
     if not has_learnt(results):
         sentence = (
@@ -185,7 +185,7 @@ def _more_seeds(study: Study, conditions: Sequence[Condition], needed: SeedsNeed
         return ""
     first = max(study.seeds) + 1
     more = max(1, needed.about - min(len(study.common_seeds(condition)) for condition in conditions))
-    return sweep_command(study.data, study.model, conditions, range(first, first + more))
+    return sweep_command(study, conditions, range(first, first + more))
 
 
 def _undecided(results: Results, curve: Curve, what: str) -> Advice:

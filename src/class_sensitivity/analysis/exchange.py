@@ -66,7 +66,8 @@ class Bounds:
 
     def scaled(self, factor: float) -> "Bounds":
         """The same in another unit; the factor is positive."""
-        return Bounds(*(factor * each for each in (self.value, self.low, self.high, self.least, self.most)))
+        value, low, high = (factor * each for each in (self.value, self.low, self.high))
+        return Bounds(value, low, high, factor * self.least, factor * self.most)
 
     def text(self, form: str = ".1f", *, significant: int | None = None) -> str:
         """A single value with its interval; `<` and `>` stand before the ends of what was measured.

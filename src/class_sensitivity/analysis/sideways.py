@@ -4,9 +4,9 @@ If wrong labels are worth a fixed share of the examples, accuracy with n of them
 at rho n, whatever n is: f(ln n + ln rho). rho is fitted to all sizes at once, and what is left over is tested for being
 0 (`omnibus`), after the direction in which a change of rho would move it is taken out.
 
-Least squares put rho where the sum of what is left over, times the slope of f there, is 0. At every candidate this sum is a
-paired contrast of accuracies, and rho's interval holds the candidates whose contrast has an interval that holds 0, as that
-of n_eff does (`exchange`).
+Least squares put rho where the sum of what is left over, times the slope of f there, is 0. At every candidate this sum
+is a paired contrast of accuracies, and rho's interval holds the candidates whose contrast has an interval that holds 0,
+as that of n_eff does (`exchange`).
 """
 
 from collections import defaultdict
@@ -108,7 +108,7 @@ def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[i
     bounds = float(sizes[-1] - places.min()), 0.0
 
     def shifted(log_share: float) -> tuple[Floats, Floats, Floats]:
-        """(M,) what the curve has at a share of every size, (M, L) its weights, and (M,) its slopes by the share's log."""
+        """(M,) the curve at a share of every size, (M, L) its weights, and (M,) its slopes by the share's log."""
         fitted, weights = monotone_curve(sizes, clean, places + log_share)
         near = np.clip([log_share - _STEP, log_share + _STEP], *bounds)
         below, above = (monotone_curve(sizes, clean, places + each)[0] for each in near)

@@ -48,6 +48,7 @@ class Study:
         epochs: Passes over the training set; None where it is not known.
         family: Equal for studies that differ in `epochs` alone; empty where it is not known.
         setting: What sets its runs apart from those of other studies of the same data set and model, such as `lr 0.02`.
+        words: Words of a command line that ask for its recipe, quoted for a shell; empty where they are not known.
 
     Examples:
         >>> noisy = Condition(noise_kind="shuffle", noise_frac=0.2)
@@ -72,6 +73,7 @@ class Study:
     epochs: int | None = None
     family: str = ""
     setting: str = ""
+    words: tuple[str, ...] = ()
 
     @classmethod
     def of_preds(

@@ -7,9 +7,10 @@ it is finished, so that a reader never finds half of one.
 import os
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,15 +53,19 @@ from class_sensitivity.settings import AnalyzeSettings, DataSettings
 PAGE = "index.html"
 SUMMARY = "summary.md"
 
+RecipeWords = Callable[[Mapping[str, Any]], tuple[str, ...]]
+
 #: Of images that can be shown: grey, colours, colours with transparency.
 _SHOWN_CHANNELS = (1, 3, 4)
 
 
-def write_report(settings: AnalyzeSettings) -> Path:
+def write_report(settings: AnalyzeSettings, words: RecipeWords | None = None) -> Path:
     """Reads runs and writes their report.
 
     Args:
         settings: What was asked for.
+        words: From the settings of a run, as its record holds them, to the words of a command line that ask for its
+            recipe, so that the commands that the report advises have them.
 
     Returns:
         The report's directory.
@@ -77,6 +82,8 @@ def write_report(settings: AnalyzeSettings) -> Path:
     if not runs:
         raise _nothing(root, settings, runs)
     check_people(runs, settings)
+    if words is not None:
+        runs = replace(runs, studies=tuple(_with_words(study, words) for study in runs))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
@@ -100,6 +107,11 @@ def write_report(settings: AnalyzeSettings) -> Path:
         parts = f"{len(undrawn)} part{'s' * (len(undrawn) != 1)} that could not be made"
         raise ReportError(f"The report is there, without {parts}. {undrawn[0]}")
     return out
+
+
+def _with_words(study: Study, words: RecipeWords) -> Study:
+    record = _any_record(study)
+    return study if record is None else replace(study, words=words(record.config))
 
 
 def _nothing(root: Path, settings: AnalyzeSettings, runs: LoadedRuns) -> ReportError:

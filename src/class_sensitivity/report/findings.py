@@ -357,9 +357,10 @@ def _exchange(results: Results) -> Iterator[Finding]:
     for shift in results.sideways:
         if shift.test is not None:
             verdict = "do not all lie" if shift.test.p <= results.alpha else "may all lie"
+            share = shift.share.scaled(100).text(".0f")
             yield Finding(
                 f"Accuracies at {shift.noise.label} and {len(shift.at)} sizes of the training set {verdict} on the "
-                f"clean learning curve at {shift.share.scaled(100).text('.0f')} % of the examples ({shift.test.text()}).",
+                f"clean learning curve at {share} % of the examples ({shift.test.text()}).",
                 condition=shift.noise,
             )
     if shown.overall.gamma is not None:

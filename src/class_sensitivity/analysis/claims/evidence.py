@@ -19,6 +19,7 @@ from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.model_dependence import ComparedModels, compare_models
 from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.analysis.statistics import bend_weights
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: The series of noise that `noise.frac` alone makes.
@@ -38,13 +39,22 @@ def reduction(frac: float) -> Condition:
     return Condition(reduction_frac=frac)
 
 
-def sweep_command(data: str, model: str, conditions: Sequence[Condition], seeds: Sequence[int]) -> str:
-    """What runs the baseline and these conditions, each a level of a series, on a data set and model.
+def sweep_command(
+    study: Study, conditions: Sequence[Condition], seeds: Sequence[int], *, models: Sequence[str] = ()
+) -> str:
+    """What runs the baseline and these conditions, each a level of a series, with the recipe of a study.
+
+    Args:
+        study: The study.
+        conditions: What is run.
+        seeds: With these seeds.
+        models: By these models instead of the study's own.
 
     Examples:
-        >>> sweep_command("cifar10", "cnn6", [noise(0.1), noise(0.2)], [1, 2])
+        >>> study = Study.of_preds([0, 1], {(BASELINE, 1): [0, 1]}, ("cat", "dog"), data="cifar10", model="cnn6")
+        >>> sweep_command(study, [noise(0.1), noise(0.2)], [1, 2])
         'python train.py -m noise.frac=0,0.1,0.2 seed=1,2 data=cifar10 model=cnn6'
-        >>> sweep_command("cifar10", "cnn6", [BASELINE], range(6, 41))
+        >>> sweep_command(study, [BASELINE], range(6, 41))
         "python train.py -m 'seed=range(6,41)' data=cifar10 model=cnn6"
     """
     levels: dict[str, set[float]] = {}
@@ -52,7 +62,11 @@ def sweep_command(data: str, model: str, conditions: Sequence[Condition], seeds:
         if not condition.is_baseline:
             levels.setdefault(condition.sweep, set()).add(condition.level)
     listed = f"seed={','.join(map(str, seeds))}" if len(seeds) <= 10 else f"'seed=range({seeds[0]},{seeds[-1] + 1})'"
-    fixed = f"{listed} data={data} model={model}"
+    recipe = [*(study.words or (f"data={study.data}", f"model={study.model}"))]
+    if models:
+        recipe = [word for word in recipe if not word.lstrip("'+").startswith(("model=", "model."))]
+        recipe.append(f"model={','.join(models)}")
+    fixed = " ".join([listed, *recipe])
     sweeps = [f"{sweep}={','.join(map(str, [0, *sorted(shares)]))} " for sweep, shares in levels.items()]
     return " && ".join(f"python train.py -m {sweep}{fixed}" for sweep in sweeps or [""])
 
@@ -106,7 +120,7 @@ class Evidence:
 
     def command(self, *conditions: Condition, seeds: Sequence[int] = (1, 2, 3, 4, 5)) -> str:
         """What runs the baseline and these conditions, each a level of a series, on this data set and model."""
-        return sweep_command(self.study.data, self.study.model, conditions, seeds)
+        return sweep_command(self.study, conditions, seeds)
 
     def recall(self, weights: Mapping[Condition, float], name: str, words: str, **bounds: float) -> Comparison:
         """A weighted sum of the recalls of one class, in points.
@@ -274,8 +288,8 @@ class Evidence:
             return ""
         first = max(seed for study in compared.studies for seed in study.seeds) + 1
         seeds = range(first, first + max(1, verdict.needed.about - len(compared.seeds)))
-        models = ",".join(dict.fromkeys(study.model for study in compared.studies))
-        return sweep_command(self.study.data, models, verdict.conditions, seeds)
+        models = list(dict.fromkeys(study.model for study in compared.studies))
+        return sweep_command(self.study, verdict.conditions, seeds, models=models)
 
     def _tested(self, words: str, asked: AnyDifference) -> Part:
         return judge_part(words, [asked], self.alpha, f"{asked.test.text()}." if asked.test else "")

@@ -64,7 +64,7 @@ def _up_to(study: Study, decided: Sequence[tuple[Verdict, int]], total: int) -> 
     first = max(study.seeds) + 1
     seeds = list(range(first, first + more))
     duration_s = sum(more * _usual_duration(study, condition) for condition in conditions)
-    command = sweep_command(study.data, study.model, conditions, seeds)
+    command = sweep_command(study, conditions, seeds)
     return NextRuns(command, tuple(verdict.id for verdict, _ in decided), more * len(conditions), duration_s)
 
 
