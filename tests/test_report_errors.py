@@ -304,18 +304,18 @@ def test_runs_inside_of_a_report_are_not_swept_away_with_it(root, old, tmp_path,
     assert files(old / "runs") == runs
 
 
-#: Sends itself a signal when a few figures are drawn.
+#: Sends itself a signal when a few figures are drawn, wherever that is.
 # A shell that starts tests in the background lets its children ignore Ctrl+C.
 INTERRUPTED = """
 import os, runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from matplotlib.figure import Figure
-savefig, drawn = Figure.savefig, []
+savefig, drawn, main = Figure.savefig, [], os.getpid()
 def save(self, *arguments, **options):
     savefig(self, *arguments, **options)
     drawn.append(self)
     if len(drawn) == 3:
-        os.kill(os.getpid(), NUMBER)
+        os.kill(main, NUMBER)
 Figure.savefig = save
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")

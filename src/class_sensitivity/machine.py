@@ -1,4 +1,4 @@
-"""How many runs this machine takes at once."""
+"""How much this machine does at once."""
 
 from pathlib import Path
 
@@ -20,9 +20,14 @@ def parallel_runs(threads: int) -> int:
 
     Cores that this process may use and free memory limit them; affinity and the limits of containers count.
     """
+    return at_once(threads, _RUN_BYTES)
+
+
+def at_once(threads: int, memory: int) -> int:
+    """How many processes of so many threads, each of which adds so many bytes to the memory in use; at least one."""
     cores = int(joblib.cpu_count(only_physical_cores=True))
     free = free_memory()
-    fitting = cores if free is None else int(free // _RUN_BYTES)
+    fitting = cores if free is None else int(free // memory)
     return max(1, min(cores // threads, fitting))
 
 

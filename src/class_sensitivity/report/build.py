@@ -7,10 +7,13 @@ it is finished, so that a reader never finds half of one.
 import os
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -42,6 +45,7 @@ from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relat
 from class_sensitivity.report.findings import Line, at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
+from class_sensitivity.report.processes import done_side_by_side
 from class_sensitivity.report.separation import ModelsCompared, Separation, check_people, compared_models, separation_of
 from class_sensitivity.report.tables import suspects_table, write_tables
 from class_sensitivity.report.training_length import LengthsOfRecipe, lengths_of, write_lengths
@@ -49,6 +53,8 @@ from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.runs.record import RunRecord
 from class_sensitivity.settings import AnalyzeSettings, DataSettings
+
+T = TypeVar("T")
 
 PAGE = "index.html"
 SUMMARY = "summary.md"
@@ -165,79 +171,131 @@ def _write_all(
         models = compared_models(all_results, separations, settings)
         compared: list[ModelsCompared | LengthsOfRecipe] = [*models, *lengths]
     explorers = file_names([plan.results.study for plan in plans])
-    sections: list[Section] = []
-    comparisons: list[ComparisonSection] = []
-    defects: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    (folder / "figures").mkdir()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Figures", total=sum(len(plan.specs) for plan in plans) + len(compared))
-        for each in compared:
-            lines = list(each.lines())
-            undrawn: list[str] = []
-            figures = list(_save_all(each.specs(), folder, Path("figures"), undrawn))
-            lines += [Line("missing", sentence) for sentence in undrawn]
-            defects += undrawn
-            comparisons.append(ComparisonSection(each.title, lines, figures))
-            progress.advance(task)
-        for plan in plans:
-            results = plan.results
-            place = Path("figures") / results.study.recipe
-            (folder / place).mkdir()
-            figures, undrawn = [], []
-            for figure in _save_all(plan.specs, folder, place, undrawn):
-                figures.append(figure)
-                progress.advance(task)
-            defects += undrawn
-            advice = [
-                *advise(results, plan.train_counts),
-                *advise_on_prices(results, settings.price),
-                *advise_on_images(plan.suspects, plan.inspection),
-            ]
-            verdicts = plan.claims.judge(results, _other_models(results, all_results)) if plan.claims else []
-            glance = at_a_glance(results, advice, verdicts, next_runs(results.study, verdicts))
-            sections.append(
-                Section(
-                    results=results,
-                    glance=[*glance[:1], *([plan.separation.line()] if plan.separation else []), *glance[1:]],
-                    advice=advice,
-                    findings=[
-                        *findings(results),
-                        *(plan.calibration.sentences() if plan.calibration else ()),
-                        *variance.sentences(plan.splits, settings.alpha),
-                    ],
-                    seen=list(describe(plan.inspection)) if plan.inspection else [],
-                    caveats=[*caveats(results), *plan.missing, *undrawn],
-                    claims=plan.claims,
-                    verdicts=verdicts,
-                    figures=figures,
-                    explorer=explorers.get(results.study.recipe, ""),
-                )
-            )
-    with console.status("Explorer ..."):
-        try:
-            subjects = [_subject(plan, section, limit) for plan, section in zip(plans, sections, strict=True)]
-            write_explorer(folder, subjects, PAGE)
-        except (UserError, OSError):  # a full disk
-            raise
-        except Exception as error:  # a defect, which must not cost anybody the rest of a report
-            traceback.print_exception(error)
-            reason = f"The explorer is missing: {type(error).__name__}: {error}."
-            defects.append(reason)
-            sections = [replace(each, explorer="", caveats=[*each.caveats, reason]) for each in sections]
-    (folder / "tables").mkdir()
-    suspects = [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans]
-    pairs = [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans]
-    calibration = [plan.calibration.table() if plan.calibration else pd.DataFrame() for plan in plans]
-    splits = [variance.table(plan.splits, plan.results.study.class_names, settings.alpha) for plan in plans]
-    others = {"suspects": suspects, "pairs": pairs, "calibration": calibration, "variance": splits}
-    verdicts_of_all = [section.verdicts for section in sections]
-    tables = write_tables(all_results, verdicts_of_all, others, folder / "tables")
-    tables += write_lengths(lengths, folder / "tables")
-    page, summary = render(sections, comparisons, runs.left_out, tables, settings)
+    sections = [_words(plan, all_results, settings, explorers.get(plan.results.study.recipe, "")) for plan in plans]
+    groups = [(Path("figures"), list(each.specs())) for each in compared]
+    groups += [(Path("figures") / plan.results.study.recipe, plan.specs) for plan in plans]
+    for place in (Path("tables"), *(place for place, _ in groups)):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    explorer = _Piece("The explorer is", lambda: _write_explorers(folder, plans, sections, limit))
+    tables = _Piece("The tables are", lambda: _write_tables(folder / "tables", plans, sections, lengths))
+    drawings = [
+        [_Piece(f"The figure {spec.title} is", partial(_save, spec, folder, place)) for spec in specs]
+        for place, specs in groups
+    ]
+    # What takes longest is made first, so that no process is left alone with it at the end.
+    pieces: list[_Piece[Any]] = [explorer, tables, *chain.from_iterable(drawings)]
+    _make(pieces, console)
+    comparisons = [
+        ComparisonSection(each.title, [*each.lines(), *(Line("missing", x) for x in _missing(drawn))], _made(drawn))
+        for each, drawn in zip(compared, drawings, strict=False)
+    ]
+    sections = [
+        replace(
+            section,
+            figures=_made(drawn),
+            explorer="" if explorer.missing else section.explorer,
+            caveats=[*section.caveats, *_missing([*drawn, explorer, tables])],
+        )
+        for section, drawn in zip(sections, drawings[len(compared) :], strict=True)
+    ]
+    page, summary = render(sections, comparisons, runs.left_out, tables.made or [], settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
-    return sections, comparisons, defects
+    return sections, comparisons, _missing(pieces)
+
+
+@dataclass
+class _Piece(Generic[T]):
+    """A part of the report that is made apart from the others: one that cannot be made must not cost anybody the rest.
+
+    Attributes:
+        what: What it is, with its verb: the first words of a sentence.
+        make: Writes its files.
+        made: What that returned.
+        missing: A sentence that says why it could not be made.
+    """
+
+    what: str
+    make: Callable[[], T]
+    made: T | None = None
+    missing: str = ""
+
+
+def _made(pieces: Sequence[_Piece[T]]) -> list[T]:
+    return [piece.made for piece in pieces if piece.made is not None]
+
+
+def _missing(pieces: Sequence[_Piece[Any]]) -> list[str]:
+    return [piece.missing for piece in pieces if piece.missing]
+
+
+def _make(pieces: Sequence[_Piece[Any]], console: Console) -> None:
+    """Makes all pieces, on as many cores as there are."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Without a thread of its own that refreshes it: processes are forked here.
+    with (
+        Progress(*columns, console=console, transient=True, auto_refresh=False) as progress,
+        closing(done_side_by_side([piece.make for piece in pieces])) as outcomes,
+    ):
+        task = progress.add_task("Figures and tables", total=len(pieces))
+        progress.refresh()
+        for number, outcome in outcomes:
+            try:
+                pieces[number].made = outcome.result()
+            except (UserError, OSError):  # a full disk
+                raise
+            except Exception as error:  # a defect
+                traceback.print_exception(error)
+                pieces[number].missing = f"{pieces[number].what} missing: {type(error).__name__}: {error}."
+            progress.update(task, advance=1, refresh=True)
+
+
+def _words(plan: "_Plan", all_results: list[Results], settings: AnalyzeSettings, explorer: str) -> Section:
+    """What the page says of a study, without its figures."""
+    results = plan.results
+    advice = [
+        *advise(results, plan.train_counts),
+        *advise_on_prices(results, settings.price),
+        *advise_on_images(plan.suspects, plan.inspection),
+    ]
+    verdicts = plan.claims.judge(results, _other_models(results, all_results)) if plan.claims else []
+    glance = at_a_glance(results, advice, verdicts, next_runs(results.study, verdicts))
+    return Section(
+        results=results,
+        glance=[*glance[:1], *([plan.separation.line()] if plan.separation else []), *glance[1:]],
+        advice=advice,
+        findings=[
+            *findings(results),
+            *(plan.calibration.sentences() if plan.calibration else ()),
+            *variance.sentences(plan.splits, settings.alpha),
+        ],
+        seen=list(describe(plan.inspection)) if plan.inspection else [],
+        caveats=[*caveats(results), *plan.missing],
+        claims=plan.claims,
+        verdicts=verdicts,
+        figures=[],
+        explorer=explorer,
+    )
+
+
+def _write_explorers(folder: Path, plans: Sequence["_Plan"], sections: Sequence[Section], limit: float) -> None:
+    subjects = [_subject(plan, section, limit) for plan, section in zip(plans, sections, strict=True)]
+    write_explorer(folder, subjects, PAGE)
+
+
+def _write_tables(
+    folder: Path, plans: Sequence["_Plan"], sections: Sequence[Section], lengths: Sequence[LengthsOfRecipe]
+) -> list[str]:
+    """Writes all tables; returns their names."""
+    others = {
+        "suspects": [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans],
+        "pairs": [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans],
+        "calibration": [plan.calibration.table() if plan.calibration else pd.DataFrame() for plan in plans],
+        "variance": [variance.table(plan.splits, plan.results.study.class_names, plan.results.alpha) for plan in plans],
+    }
+    verdicts = [section.verdicts for section in sections]
+    written = write_tables([plan.results for plan in plans], verdicts, others, folder)
+    return [*written, *write_lengths(lengths, folder)]
 
 
 @dataclass(frozen=True)
@@ -401,18 +459,6 @@ def _places(record: RunRecord | None, directory: str | None) -> list[DataSetting
         return [replace(found, dir=directory)]
     usual = os.environ.get("CLASS_SENSITIVITY_DATA")
     return [found, *([replace(found, dir=str(Path(usual).expanduser()))] if usual else [])]
-
-
-def _save_all(specs: Iterable[FigureSpec], folder: Path, place: Path, missing: list[str]) -> Iterator[SavedFigure]:
-    """Draws figures; one that cannot be drawn is left out with its reason, added to `missing`, and the others stand."""
-    for spec in specs:
-        try:
-            yield _save(spec, folder, place)
-        except (UserError, OSError):  # a class that does not exist, a full disk
-            raise
-        except Exception as error:  # a defect, which must not cost anybody the rest of a report
-            traceback.print_exception(error)
-            missing.append(f"The figure {spec.title} is missing: {type(error).__name__}: {error}.")
 
 
 def _save(spec: FigureSpec, folder: Path, place: Path) -> SavedFigure:
