@@ -214,6 +214,12 @@ JOBS = (
     ["reduction.match_steps=true", "reduction.frac=0.5"],
     ["reduction.match_steps=masked", "reduction.frac=0.5"],
     ["runs=~/elsewhere", "training.threads=2"],
+    ["runs=${data.name}", "seed=1"],
+    ["runs=${model.name}", "seed=2"],
+    ["data=module", "data.module=one"],
+    ["data=module", "data.module=other"],
+    ["data=module", "data.module=one", "data.dir=${data.module}"],
+    ["data=module", "data.module=other", "data.dir=~/${data.module}"],
     ["runs=here", "training.threads=3"],
     ["seed=1", "noise.frac=0.1"],
 )
@@ -240,7 +246,17 @@ def outcome(composer: Callable[[], JobComposer], words: list[str]) -> Any:
 
 def test_jobs_that_are_composed_together_are_those_composed_alone(sweep):
     together = JobComposer(*sweep)
-    wrong = (["noise.frac=much", "seed=1"], ["noise.frac=7", "seed=1"], ["noise.fraction=0.1"], ["model=cnn7"])
+    wrong = (
+        ["noise.frac=much", "seed=1"],
+        ["noise.frac=7", "seed=1"],
+        ["noise.fraction=0.1"],
+        ["model=cnn7"],
+        ["seed=???"],
+        ["training.lr=-1"],
+        ["training=null"],
+        ["seed=1,2"],
+        ["data.file=one.npz"],
+    )
     for words in (*JOBS, *wrong, *reversed(JOBS)):
         assert outcome(lambda: together, words) == outcome(lambda: JobComposer(*sweep), words), words
     assert isinstance(outcome(lambda: together, wrong[0]), tuple)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import joblib
-
 #: What a run may add to the memory in use. A run of CIFAR-10 in a worker adds a third of it; the rest is for larger
 #: networks and images.
 _RUN_BYTES = 1 << 30
@@ -25,6 +23,8 @@ def parallel_runs(threads: int) -> int:
 
 def at_once(threads: int, memory: int) -> int:
     """How many processes of so many threads, each of which adds so many bytes to the memory in use; at least one."""
+    import joblib  # late: it takes a while, and few commands ask
+
     cores = int(joblib.cpu_count(only_physical_cores=True))
     free = free_memory()
     fitting = cores if free is None else int(free // memory)

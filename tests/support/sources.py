@@ -106,6 +106,16 @@ def _md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
+class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
+    """Writes text as Python 2 did, with which CIFAR was published: as bytes."""
+
+    def _save_text(self, text: str | bytes) -> None:
+        content = text.encode() if isinstance(text, str) else text
+        self.write(pickle.BINSTRING + len(content).to_bytes(4, "little") + content)
+
+    dispatch = pickle._Pickler.dispatch | {str: _save_text, bytes: _save_text}  # type: ignore[attr-defined]
+
+
 def write_cifar100(root: Path, patch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """Writes 200 training and 100 test images with the layout of CIFAR-100, whose checksums are taken to be right.
 
@@ -131,7 +141,8 @@ def write_cifar100(root: Path, patch: pytest.MonkeyPatch) -> dict[str, dict[str,
     folder = root / "cifar-100-python"
     folder.mkdir(parents=True)
     for name, content in written.items():
-        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+        with (folder / name).open("wb") as stream:
+            _Python2Pickler(stream, protocol=2).dump(content)
     sums = tuple({name: _md5(folder / name)} for name in ("train", "test", "meta"))
     patch.setattr(cifar100, "CHECKSUMS", sums)
     patch.setattr(CIFAR100, "train_list", [["train", _md5(folder / "train")]])

@@ -193,7 +193,7 @@ def _channel_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     for channel in range(images.shape[3]):
         total = torch.zeros(256, dtype=torch.int64)
         for part in torch.split(images[..., channel], _COUNTED):
-            total += torch.bincount(part.flatten().int(), minlength=256)
+            total += torch.bincount(part.flatten(), minlength=256)
         counts = total.numpy()
         mean = (counts * values).sum() / counts.sum()
         variance = (counts * (values - mean) ** 2).sum() / counts.sum()

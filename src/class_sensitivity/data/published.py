@@ -2,32 +2,41 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from class_sensitivity.errors import DataError
 
+Content = TypeVar("Content")
 
-def verified_files(
+#: Files that are read at once.
+_AT_ONCE = 2
+
+
+def read_verified(
     title: str,
     root: Path,
     folder: str,
     checksums: Mapping[str, str],
+    read: Callable[[bytes], Content],
     *,
     download: bool,
     fetch: Callable[[], object],
-) -> dict[str, Path]:
-    """Where the files of a data set are, after each was found to be as it was published.
+) -> list[Content]:
+    """What is in the files of a data set, after each was found to be as it was published; several are read at once.
 
     Args:
         title: What the data set is called.
         root: `data.dir`.
         folder: Of its files, below the root.
         checksums: File -> MD5 sum.
+        read: From the bytes of a file that is as it was published to what is in it.
         download: Whether it may be fetched where the folder is absent or empty.
         fetch: Fetches it.
 
     Returns:
-        File -> its path.
+        What is in each file, in their order.
 
     Raises:
         DataError: It is absent and cannot be fetched, or a file of it is missing, damaged or cannot be read.
@@ -35,24 +44,28 @@ def verified_files(
     place = root / folder
     # Nobody is told to remove what was not looked at: it may be the only copy of something else.
     again = f"rename {place} to have {title} fetched again, or set data.dir"
+
+    def content(name: str) -> Content:
+        path = place / name
+        if not path.is_file():
+            raise DataError(f"{path} is missing; {again}.")
+        written = path.read_bytes()
+        if _md5(written) != checksums[name]:
+            raise DataError(f"{path} is damaged (its MD5 sum is not {checksums[name]}); {again}.")
+        return read(written)
+
     try:
         if not place.is_dir() or not any(place.iterdir()):
             _fetch(title, root, folder, download, fetch)
-        paths = {name: place / name for name in checksums}
-        for name, path in paths.items():
-            if not path.is_file():
-                raise DataError(f"{path} is missing; {again}.")
-            with path.open("rb") as stream:
-                found = hashlib.file_digest(stream, _md5).hexdigest()
-            if found != checksums[name]:
-                raise DataError(f"{path} is damaged (its MD5 sum is not {checksums[name]}); {again}.")
+        # Reading and checksums leave the interpreter to other threads.
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(content, checksums))
     except OSError as error:
         raise DataError(f"{title} in {root} cannot be read ({error}); set data.dir to a readable folder.") from None
-    return paths
 
 
-def _md5() -> "hashlib._Hash":
-    return hashlib.md5(usedforsecurity=False)  # finds damage; some systems refuse it for more than that
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()  # finds damage; some systems refuse it for more
 
 
 def _fetch(title: str, root: Path, folder: str, download: bool, fetch: Callable[[], object]) -> None:

@@ -163,12 +163,19 @@ def distinctions(identities: Sequence[RunIdentity]) -> list[str]:
     alike: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for identity in identities:
         alike[identity.data.name, identity.model.name].append(identity._settings())
+    differing = {names: _differing(settings) for names, settings in alike.items()}
     words = []
     for identity in identities:
-        others, mine = alike[identity.data.name, identity.model.name], identity._settings()
-        differing = {name: value for name, value in mine.items() if any(each.get(name) != value for each in others)}
-        words.append(", ".join(f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in differing.items()))
+        chosen = differing[identity.data.name, identity.model.name]
+        mine = {name: value for name, value in identity._settings().items() if name in chosen}
+        words.append(", ".join(f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in mine.items()))
     return words
+
+
+def _differing(runs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The settings in which not all runs are the same, so that each has one from which it differs."""
+    first = runs[0]
+    return {name for each in runs for name in {*first, *each} if each.get(name) != first.get(name)}
 
 
 def _in_words(value: object) -> str:

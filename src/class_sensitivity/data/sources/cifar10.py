@@ -1,7 +1,7 @@
 """CIFAR-10 as torchvision knows it, with its checksums verified."""
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.data.published import verified_files
+from class_sensitivity.data.published import read_verified
 
 #: The published files and their MD5 sums: of training images, of test images, of names.
 CHECKSUMS = (
@@ -89,21 +89,27 @@ def read_cifar(
         DataError: It is absent and cannot be fetched, or a file of it is damaged.
     """
     train, test, meta = checksums
-    files = verified_files(
-        title, root, folder, {**train, **test, **meta}, download=download, fetch=lambda: fetch(str(root))
+    *batches, last = read_verified(
+        title,
+        root,
+        folder,
+        {**train, **test, **meta},
+        # Unpickling runs whatever a file says; these are the files as published, to the byte. Python 2 wrote them, to
+        # which text was bytes.
+        lambda content: pickle.loads(content, encoding="bytes"),
+        download=download,
+        fetch=lambda: fetch(str(root)),
     )
 
-    # Unpickling runs whatever a file says; these are the files as published, to the byte.
-    def content(name: str) -> dict[str, Any]:
-        entries: dict[str, Any] = pickle.loads(files[name].read_bytes(), encoding="latin1")
-        return entries
+    def split(batches: Sequence[Mapping[bytes, Any]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        images = np.empty((sum(len(batch[b"data"]) for batch in batches), 32, 32, 3), np.uint8)
+        start = 0
+        for batch in batches:
+            planes = batch[b"data"].reshape(-1, 3, 32, 32)
+            for channel in range(3):  # one after the other: many times as fast as all at once
+                images[start : start + len(planes), ..., channel] = planes[:, channel]
+            start += len(planes)
+        return images, np.concatenate([np.array(batch[labels.encode()], np.int64) for batch in batches])
 
-    def split(batches: Mapping[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        images, classes = [], []
-        for name in batches:
-            batch = content(name)
-            images.append(np.ascontiguousarray(batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)))
-            classes.append(np.array(batch[labels], np.int64))
-        return np.concatenate(images), np.concatenate(classes)
-
-    return ImageArrays(*split(train), *split(test), content(*meta)[names])
+    class_names = tuple(name.decode() for name in last[names.encode()])
+    return ImageArrays(*split(batches[: len(train)]), *split(batches[len(train) :]), class_names)

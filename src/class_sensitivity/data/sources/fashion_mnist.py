@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.data.published import verified_files
+from class_sensitivity.data.published import read_verified
 
 #: The published files and their MD5 sums.
 CHECKSUMS = {
@@ -36,15 +36,15 @@ def load(directory: str | None = None, download: bool = True) -> ImageArrays:
         DataError: It is absent and cannot be fetched, or a file of it is damaged.
     """
     root = Path(directory or "data")
-    files = verified_files(
+    train_images, train_labels, test_images, test_labels = read_verified(
         "Fashion-MNIST",
         root,
         "FashionMNIST/raw",
         CHECKSUMS,
+        _values,
         download=download,
         fetch=lambda: _fetch(str(root)),
     )
-    train_images, train_labels, test_images, test_labels = map(_values, files.values())
     return ImageArrays(
         train_images=train_images[..., np.newaxis],
         train_labels=train_labels.astype(np.int64),
@@ -73,9 +73,9 @@ def class_names(directory: str | None = None) -> tuple[str, ...]:
     return CLASS_NAMES
 
 
-def _values(path: Path) -> NDArray[np.uint8]:
+def _values(content: bytes) -> NDArray[np.uint8]:
     """The array in a file in the IDX format of MNIST: two zeros, type, rank, the shape in 32 bits each, the values."""
-    raw = gzip.decompress(path.read_bytes())
+    raw = gzip.decompress(content)
     rank = raw[3]
     shape = np.frombuffer(raw, ">u4", rank, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
