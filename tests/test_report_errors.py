@@ -16,6 +16,8 @@ from support.commands import analyze
 from support.reports import PLAN, RESAMPLES, WORLD, files, leave_unpictured, settings, words_of, write_digits
 from support.synthetic import write_run, write_study
 
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.errors import ConfigError, ReportError
 from class_sensitivity.report import build
 from class_sensitivity.report.build import write_report
@@ -237,6 +239,25 @@ def test_whatever_goes_wrong_half_way_the_old_report_stays(root, old, tmp_path, 
         assert "No space left" in str(raised.value)
     assert files(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["report"], "something temporary is left"
+
+
+def test_a_study_that_cannot_be_analysed_is_left_out_and_the_others_stand(tmp_path, monkeypatch, unpictured):
+    runs = tmp_path / "runs"
+    for model in ("cnn6", "lenet"):
+        write_study(runs, WORLD, PLAN, (1, 2), model=model)
+    analysed = build.analyse
+
+    def fail(study: Study, **options: Any) -> Results:
+        if study.model == "cnn6":
+            raise TypeError("a defect")
+        return analysed(study, **options)
+
+    monkeypatch.setattr(build, "analyse", fail)
+    with pytest.raises(ReportError, match=r"^The report is there, without 1 part .*cnn6.* TypeError: a defect\.$"):
+        write_report(settings(runs, tmp_path / "report"))
+    words = words_of(tmp_path / "report")
+    assert "could not be analysed: TypeError: a defect" in words
+    assert "lenet" in words
 
 
 def test_a_figure_that_cannot_be_drawn_is_left_out_and_the_others_stand(

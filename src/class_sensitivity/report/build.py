@@ -28,7 +28,7 @@ from class_sensitivity.analysis.claims.next_runs import next_runs
 from class_sensitivity.analysis.prices import advise_on_prices
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
-from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
+from class_sensitivity.analysis.study import LeftOut, LoadedRuns, Study, load_runs
 from class_sensitivity.analysis.suspects import Suspect, suspect_images
 from class_sensitivity.analysis.variance_split import VarianceSplit, variance_splits
 from class_sensitivity.data.arrays import ImageArrays
@@ -160,9 +160,7 @@ def _write_all(
     folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, console: Console
 ) -> tuple[list[Section], list[ComparisonSection], list[str]]:
     with console.status("Statistics ..."):
-        all_results = [
-            analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed) for study in runs
-        ]
+        all_results, unanalysed = _analysed(runs, settings)
     limit = relative_limit(all_results)
     with console.status("Look-alikes ..."):
         plans = [_plan(results, all_results, settings, runs, limit) for results in all_results]
@@ -198,10 +196,28 @@ def _write_all(
         )
         for section, drawn in zip(sections, drawings[len(compared) :], strict=True)
     ]
-    page, summary = render(sections, comparisons, runs.left_out, tables.made or [], settings)
+    page, summary = render(sections, comparisons, [*runs.left_out, *unanalysed], tables.made or [], settings)
     (folder / PAGE).write_text(page, encoding="utf-8")
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
-    return sections, comparisons, _missing(pieces)
+    return sections, comparisons, [*(f"{each.path} {each.reason}." for each in unanalysed), *_missing(pieces)]
+
+
+def _analysed(runs: LoadedRuns, settings: AnalyzeSettings) -> tuple[list[Results], list[LeftOut]]:
+    """The results of every study, and those that a defect keeps from having any; if that is all of them, the defect."""
+    found: list[Results] = []
+    left_out: list[LeftOut] = []
+    for study in runs:
+        try:
+            found.append(analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed))
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            if len(left_out) + 1 == len(runs):
+                raise
+            traceback.print_exception(error)
+            place = Path(settings.runs).expanduser() / study.recipe
+            left_out.append(LeftOut(place, f"could not be analysed: {type(error).__name__}: {error}"))
+    return found, left_out
 
 
 @dataclass
