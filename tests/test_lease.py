@@ -3,7 +3,9 @@
 import errno
 import multiprocessing
 import os
+import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -276,3 +278,76 @@ def test_a_lease_that_was_lost_is_one_sentence(directory, short):
             time.sleep(0.02)
         with pytest.raises(BusyError, match=rf"{directory} was taken over by another process"):
             lease.refuse_if_lost(own)
+
+
+# An interrupt
+
+
+def interrupted_at(directory: Path, step: int) -> int:
+    """Owns the lease for a moment and sends this process Ctrl+C at a step of it.
+
+    A step is an event of Python's tracing, in whatever file: a call, a line or a return. The lease is kept until
+    tracing has ended: what is raised in a finalizer is lost.
+
+    Returns:
+        How many steps on the next one is worth trying: one; several where interrupts wait, as they all do the same;
+        0 if there were not so many steps.
+    """
+    steps = stride = 0
+
+    def trace(*_: object) -> object:
+        nonlocal steps, stride
+        steps += 1
+        if steps == step:
+            stride = 1 if signal.getsignal(signal.SIGINT) is signal.default_int_handler else 37
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    usual = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        with lease.acquire(directory) as _own:
+            pass
+    except KeyboardInterrupt:
+        pass
+    else:
+        assert not stride, "the interrupt was lost"
+    finally:
+        sys.settrace(usual)
+    return stride
+
+
+def _interrupted_at_every_step(directory: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    tried, step = 0, 1
+    while stride := interrupted_at(directory, step):
+        assert not (directory / lease.MARKER).exists(), step
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        tried, step = tried + 1, step + stride
+    assert step > 1000
+    assert tried > 100
+
+
+def test_an_interrupt_at_any_step_ends_the_lease(directory):
+    # A process of its own: interrupts fall into finalizers, too.
+    interrupted = multiprocessing.get_context("spawn").Process(target=_interrupted_at_every_step, args=(directory,))
+    interrupted.start()
+    interrupted.join(120)
+    assert interrupted.exitcode == 0
+
+
+def test_waiting_for_a_lease_ends_with_an_interrupt(directory):
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    # It has been silent for a while, and so it is waited for until it may be taken over.
+    write_marker(directory, silent_s=lease.LEASE_S / 2)
+    started = time.monotonic()
+    try:
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt), lease.acquire(directory):
+            pytest.fail("two owners")
+    finally:
+        interrupt.join()
+        signal.signal(signal.SIGINT, usual)
+    assert time.monotonic() - started < 20
+    assert lease.owner(directory).pid == 4321

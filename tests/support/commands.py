@@ -37,8 +37,12 @@ class Finished:
 
 
 def bare_environment() -> dict[str, str]:
-    """Nothing of the caller's that could decide what happens, such as a data directory or Hydra's switches."""
-    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    """Nothing of the caller's that could decide what happens, such as a data directory or Hydra's switches.
+
+    The package is the one beside these tests, wherever another one is installed from.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return kept | {"PYTHONPATH": str(ROOT / "src")}
 
 
 def start_script(

@@ -6,9 +6,11 @@ seconds without a heartbeat on another.
 """
 
 import os
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,21 +81,50 @@ def acquire(directory: Path) -> Iterator[SoftFileLease]:
         BusyError: Another process has it.
         RunError: The directory cannot be made or written, or the marker is damaged so that it never ends.
     """
-    lease = _lease(directory)
+    with _interrupts_wait():
+        lease = _lease(directory)
     try:
-        # Inside, so that an interrupt that comes as the lease is got releases it, too.
-        _take(lease, directory)
+        with _interrupts_wait() as interrupted:
+            _take(lease, directory, interrupted)
         yield lease
     finally:
-        lease.release()
+        try:
+            with _interrupts_wait():
+                lease.release()
+        finally:
+            lease.release()  # of no effect, unless an interrupt came just before they waited
 
 
-def _take(lease: SoftFileLease, directory: Path) -> None:
-    """Gets a lease as `acquire` does, with its errors."""
+@contextmanager
+def _interrupts_wait() -> Iterator[Callable[[], bool]]:
+    """Ctrl+C has its effect at the end of the block, for what must not be done by halves.
+
+    Between the system call that makes a marker and the line that notes that it is there, an exception would leave a
+    marker of which nobody knows; and elsewhere filelock's account of what a fork must wait for.
+
+    Yields:
+        Tells whether one came.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or usual is None:
+        yield lambda: False  # Python's handlers run in the main thread; None is one that it does not know
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _take(lease: SoftFileLease, directory: Path, cancelled: Callable[[], bool]) -> None:
+    """Gets a lease as `acquire` does, with its errors; waits for none once it is cancelled."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            lease.acquire(timeout=0.5, poll_interval=0.05)
+            lease.acquire(timeout=0.5, poll_interval=0.05, cancel_check=cancelled)
         except Timeout:
             other = owner(directory)
             if other is not None and other.silent_s < 2 * HEARTBEAT_S:
@@ -101,7 +132,7 @@ def _take(lease: SoftFileLease, directory: Path) -> None:
                     f"{directory} is being done by {other}, last heard of {other.silent_s:.0f} s ago; "
                     "wait for it or stop it."
                 ) from None
-            lease.acquire(timeout=LEASE_S + HEARTBEAT_S, poll_interval=1.0)
+            lease.acquire(timeout=LEASE_S + HEARTBEAT_S, poll_interval=1.0, cancel_check=cancelled)
     except (Timeout, LeaseSettingsMismatch):
         other = owner(directory)
         if other is not None and not other.alive:

@@ -64,7 +64,7 @@ def train_side_by_side(runs: Sequence[Run], at_once: int | None, *, start_method
     if number == 1:
         return [_outcome_here(run) for run in runs]
     context = _context(start_method)
-    with ExitStack() as stack:
+    with _no_lease_left(runs), ExitStack() as stack:
         stopped = context.RawValue(ctypes.c_bool, False)
         start = context, (stopped, _shared_data(runs, stack))
         workers = [stack.enter_context(_Worker(*start))]
@@ -76,7 +76,6 @@ def train_side_by_side(runs: Sequence[Run], at_once: int | None, *, start_method
         except BaseException:
             stopped.value = True  # for those that are about to begin
             _interrupt(workers)
-            _release_of_killed(runs)
             raise
 
 
@@ -118,13 +117,18 @@ def _interrupt(workers: Sequence["_Worker"]) -> None:
             worker.signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
 
 
-def _release_of_killed(runs: Sequence[Run]) -> None:
-    """Gives back the leases of runs whose process had to be killed."""
-    for run in runs:
-        left = owner(run.directory)
-        if left is not None and not left.alive:
-            with suppress(UserError), acquire(run.directory):
-                pass
+@contextmanager
+def _no_lease_left(runs: Sequence[Run]) -> Iterator[None]:
+    """Gives back the leases that workers could not; around all of their life, as they must have ended by then."""
+    try:
+        yield
+    except BaseException:
+        for run in runs:
+            left = owner(run.directory)
+            if left is not None and not left.alive:
+                with suppress(UserError), acquire(run.directory):
+                    pass
+        raise
 
 
 class _Worker:
