@@ -34,12 +34,13 @@ from class_sensitivity.report import tables as report_tables
 from class_sensitivity.report.training_length import LengthsOfRecipe
 from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.runs.directory import find_run_directories, read_record
+from class_sensitivity.runs.record import RunRecord
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "replication.md"
 
-#: What is replicated, and the second study on another machine.
-RECORDS, SECOND = FOLDER / "records", FOLDER / "records-cpu"
+#: What is replicated, the second study on another machine, and what stands beside published numbers.
+RECORDS, SECOND, CHECKS = FOLDER / "records", FOLDER / "records-cpu", FOLDER / "records-checks"
 
 #: The recipe of the article's study: cnn6, 3 epochs.
 MAIN = "cifar10-cnn6-d17b80e6"
@@ -53,21 +54,29 @@ STUDIES = {
     "cifar10-vit_tiny-0e47ec9e": "vit_tiny",
 }
 
+#: Added to the name of a recipe whose runs stand beside published numbers.
+CHECKED_TOO = ", cross-checks"
+CHECKED = f"cnn6{CHECKED_TOO}"
+
 #: Numbers published elsewhere, beside what of ours comes nearest: (what, published, of what, study, condition).
 PUBLISHED = (
     ("clean", 81.6, "5 convolutions and 1 linear layer, batch norm", "cnn6", "baseline"),
     ("clean", 95.0, "ResNet-18, about", "resnet18", "baseline"),
-    ("20 % wrong, symmetric", 76.25, "Co-teaching, 9-layer CNN, 200 epochs", "cnn6, 30 epochs", "noise-shuffle-0.2"),
-    ("20 % wrong, symmetric", 69.18, "JoCoR, 7-layer CNN", "cnn6, 30 epochs", "noise-shuffle-0.2"),
-    ("50 % wrong, symmetric", 48.87, "Co-teaching, 9-layer CNN, 200 epochs", "", ""),
-    ("45 % wrong, pairs", 49.50, "Co-teaching, 9-layer CNN, 200 epochs", "", ""),
-    ("labels of people, aggre", 91.70, "ResNet-18, cross entropy", "cnn6, on CPU", "noise-human-1.0-36f96148"),
-    ("labels of people, random1", 90.20, "ResNet-18, cross entropy", "", ""),
-    ("labels of people, worse", 83.91, "ResNet-18, cross entropy", "cnn6, on CPU", "noise-human-1.0-2f2f56cc"),
-    ("1,000 examples", 53.57, "13-layer ConvNet, augmentation", "", ""),
-    ("2,000 examples", 66.06, "13-layer ConvNet, augmentation", "", ""),
-    ("4,000 examples", 79.34, "13-layer ConvNet, augmentation", "cnn6", "reduction-0.9"),
-    ("4,000 examples", 79.34, "13-layer ConvNet, augmentation", "cnn6", "reduction-0.9-matched-steps"),
+    ("20 % wrong, symmetric", 76.25, "Co-teaching, 9-layer CNN, 200 epochs", CHECKED, "noise-symmetric-0.2"),
+    ("20 % wrong, symmetric", 69.18, "JoCoR, 7-layer CNN", CHECKED, "noise-symmetric-0.2"),
+    ("50 % wrong, symmetric", 48.87, "Co-teaching, 9-layer CNN, 200 epochs", CHECKED, "noise-symmetric-0.5"),
+    ("50 % wrong, symmetric", 42.71, "JoCoR, 7-layer CNN", CHECKED, "noise-symmetric-0.5"),
+    ("45 % wrong, pairs", 49.50, "Co-teaching, 9-layer CNN, 200 epochs", CHECKED, "noise-pair-0.45"),
+    *(
+        (f"labels of people, {name}", number, "ResNet-18, cross entropy", f"{network}{CHECKED_TOO}", f"human {name}")
+        for name, number in (("aggre", 91.70), ("random1", 90.20), ("worse", 83.91))
+        for network in ("resnet18", "cnn6")
+    ),
+    *(
+        (f"{size} examples", number, "13-layer ConvNet, augmentation", CHECKED, f"reduction-{frac}{steps}")
+        for size, number, frac in (("1,000", 53.57, 0.98), ("2,000", 66.06, 0.96), ("4,000", 79.34, 0.92))
+        for steps in ("", "-matched-steps")
+    ),
     ("50,000 examples", 94.18, "13-layer ConvNet, augmentation", "cnn6, 30 epochs", "baseline"),
 )  # fmt: skip
 
@@ -97,7 +106,7 @@ Tables = dict[str, pd.DataFrame]
 # Tables
 
 
-def make_tables(records: Path = RECORDS, second: Path = SECOND) -> Tables:
+def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = CHECKS) -> Tables:
     """Every table of the folder, recomputed from the records."""
     studies = {STUDIES[study.recipe]: study for study in load_runs(records)}
     results = {name: analyse(study, resamples=_DRAWS) for name, study in studies.items()}
@@ -121,10 +130,11 @@ def make_tables(records: Path = RECORDS, second: Path = SECOND) -> Tables:
         "training_length": lengths([studies["cnn6"], studies["cnn6, 30 epochs"]]),
         "visible": visible(main),
         "machines": machines(studies["cnn6"], other),
-        "definitions": definitions([records, second]),
-        "time": time([records, second]),
+        "checks": checks(others),
+        "definitions": definitions([records, second, others]),
+        "time": time([records, second, others]),
     }
-    tables["published"] = published(tables["conditions"])
+    tables["published"] = published(pd.concat([tables["conditions"], tables["checks"]]))
     return tables
 
 
@@ -260,6 +270,40 @@ def _alike(study: Study, condition: Condition, seeds: Sequence[int]) -> float:
     return float(np.mean(preds == np.roll(preds, 1, axis=0)))
 
 
+def checks(root: Path) -> pd.DataFrame:
+    """One row per study and condition of the cross-checks: accuracy, mean over seeds, least and most."""
+    found: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for directory in find_run_directories(root):
+        record = read_record(directory, arrays=())
+        condition = record.identity.condition
+        name = f"human {condition.noise_options['column']}" if condition.noise_kind == "human" else condition.name
+        found[_study_of(record, root), name].append(record)
+    rows = []
+    for (study, name), records in sorted(found.items()):
+        seen = [float(accuracy(np.array(record.confusion))) for record in records]
+        rows.append(
+            {
+                "study": study,
+                "condition": name,
+                "seeds": len(records),
+                "accuracy": np.mean(seen),
+                "least": min(seen),
+                "most": max(seen),
+                "train_size": records[0].train_size,
+                "steps": records[0].steps,
+                "effective_noise": np.mean([record.noise.effective for record in records]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _study_of(record: RunRecord, root: Path) -> str:
+    """The name of its study in the tables."""
+    if root.name == SECOND.name:
+        return "cnn6, on CPU"
+    return STUDIES[record.identity.recipe_name] + (CHECKED_TOO if root.name == CHECKS.name else "")
+
+
 def definitions(roots: Iterable[Path]) -> pd.DataFrame:
     """One row per study and condition: what the stress really was, the least and the most over its runs."""
     found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
@@ -267,7 +311,7 @@ def definitions(roots: Iterable[Path]) -> pd.DataFrame:
         for directory in find_run_directories(root):
             record = read_record(directory, arrays=())
             counts = np.array(record.noise.counts)
-            name = STUDIES[record.identity.recipe_name] if root == RECORDS else "cnn6, on CPU"
+            name = _study_of(record, root)
             found[name, record.identity.condition.name].append(
                 {
                     "train_size": record.train_size,
@@ -305,7 +349,7 @@ def time(roots: Iterable[Path]) -> pd.DataFrame:
         for directory in find_run_directories(root):
             record = read_record(directory, arrays=())
             machine = record.environment
-            name = STUDIES[record.identity.recipe_name] if root == RECORDS else "cnn6, on CPU"
+            name = _study_of(record, root)
             rows.append(
                 {
                     "study": name,
