@@ -82,6 +82,34 @@ def constant(to: int) -> list[np.ndarray]:
     return [np.full_like(LABELS, to)] * 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "ending"),
+    [
+        ("shuffle", {}, "; if it believed none, its mistakes would still hit about 20 %."),
+        ("pair", {}, "."),  # where mistakes may well be what the labels say
+    ],
+)
+def test_how_many_wrong_labels_were_learnt_is_said_of_the_highest_level(kind, options, ending):
+    some, more = (Condition(noise_kind=kind, noise_frac=frac, noise_options=options) for frac in (0.1, 0.3))
+    labels = np.repeat(np.arange(3), 10)
+    right, wrong = labels, np.where(np.arange(30) % 10 < 4, (labels + 1) % 3, labels)  # an accuracy of 60 %
+    preds = {(BASELINE, 1): right, (some, 1): right, (more, 1): wrong, (BASELINE, 2): right, (more, 2): wrong}
+    scalars = {
+        key: {
+            "effective_noise": 0.1,
+            "train_size": 30,
+            "steps": 1,
+            "duration_s": 1,
+            "best_accuracy": 1.0,
+            "learnt": share,
+        }
+        for key, share in zip(preds, (np.nan, 0.1, 0.5, np.nan, 0.6), strict=True)
+    }
+    study = Study.of_preds(labels, preds, ("ant", "bee", "cow"), scalars=scalars)
+    (told,) = (each for each in findings(analyse(study, resamples=100)) if "wrong labels at" in each)
+    assert told == f"After training the network predicts 55 % of the wrong labels at {more.label}{ending}"
+
+
 def test_classes_that_all_fall_alike_are_said_to_be_alike():
     results = results_of(baseline=constant(0), noisy=constant(0), reduced=constant(0))
     assert findings(results) == [

@@ -17,6 +17,7 @@ from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochberg, smallest_sign_flip_p
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.stress.noise import make_noise_kind
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ def findings_with_evidence(results: Results) -> list[Finding]:
         *(found for curve in results.curves.values() for found in _most_sensitive(results, curve)),
         *_cost(results),
         *_exchange(results),
+        *_wrong_labels_learnt(results),
         *_twins(results),
         *_confusions(results),
     ]
@@ -369,6 +371,22 @@ def _exchange(results: Results) -> Iterator[Finding]:
             "where the model is misled.",
             condition=shown.noise,
         )
+
+
+def _wrong_labels_learnt(results: Results) -> Iterator[Finding]:
+    """How many of its wrong labels a network believes, where that was measured, at the highest level."""
+    study = results.study
+    known = [each for each in study.conditions if each.is_noisy and not np.isnan(study.mean_of("learnt", each))]
+    if not known:
+        return
+    most = max(known, key=lambda each: each.noise_frac)
+    share = 100 * study.mean_of("learnt", most)
+    sentence = f"After training the network predicts {share:.0f} % of the wrong labels at {most.label}"
+    kind = make_noise_kind(most.noise_kind, most.noise_options)
+    if kind.uninformative_share(most.noise_frac, study.num_classes) is not None:  # they are no likely mistakes
+        by_chance = 100 * (1 - float(results.of(most).accuracy.value)) / (study.num_classes - 1)
+        sentence += f"; if it believed none, its mistakes would still hit about {by_chance:.0f} %"
+    yield Finding(f"{sentence}.", condition=most)
 
 
 def _twins(results: Results) -> Iterator[Finding]:
