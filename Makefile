@@ -28,8 +28,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python train.py -m data=digits noise.frac=0,0.1,0.2,0.3 seed=1,2,3,4,5
-	$(BIN)/python train.py -m data=digits reduction.frac=0.2,0.6,0.9 seed=1,2,3,4,5
+	$(BIN)/python train.py -m experiment=demo data=digits
 	$(BIN)/python analyze.py
 	@echo
 	@echo "The report:                     report/index.html"

@@ -36,6 +36,7 @@ def main(config: DictConfig) -> None:
             inspect(run)
             return
         # Imported late: torch takes seconds, and --help, --cfg and a mistyped setting need none of it.
+        import class_sensitivity.training.libraries  # noqa: F401 - first, because it imports them faster
         from class_sensitivity.training.run import train_job
 
         train_job(run, show_progress=not in_sweep())

@@ -2,6 +2,8 @@
 
 import pickle
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -322,3 +324,14 @@ def test_auto_is_32_bits_where_bf16_gradients_read_memory_that_nothing_was_writt
         setup, "choose_execution", lambda accelerator, precision, threads: usual(accelerator, "bf16-mixed", threads)
     )
     assert setup.set_up(make_run(*model, f"training.precision={asked}")).execution.precision == used
+
+
+def test_what_training_imports_is_out_of_the_garbage_collectors_sight_until_the_end():
+    script = """
+import atexit, gc
+atexit.register(lambda: print(gc.get_freeze_count()))  # called after those that are registered later
+import class_sensitivity.training.libraries
+print(gc.isenabled(), gc.get_freeze_count() > 10**5, "torch" in __import__("sys").modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, ["True True True", "0"], "")

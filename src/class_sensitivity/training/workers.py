@@ -37,7 +37,11 @@ from class_sensitivity.settings import DataSettings
 Outcome = BaseException | None
 
 #: What the server of workers imports: all that a run would.
-_PRELOADED = ["__main__", "class_sensitivity.training.run", "torch.utils.tensorboard"]
+_PRELOADED = [
+    "__main__",
+    *(f"class_sensitivity.training.{module}" for module in ("libraries", "run")),
+    "torch.utils.tensorboard",
+]
 
 #: Seconds that interrupted runs have to leave their directories in order.
 _ORDERLY_S = 20.0
