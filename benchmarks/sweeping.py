@@ -5,7 +5,7 @@ python benchmarks/sweeping.py --data digits --sections launcher,busy
 
 launcher   seconds of the card's command by launcher and threads, in turns; ratios turn by turn.
 busy       the same beside one and two processes that never rest: the sweep should lose their share, and no more.
-composing  seconds until 300 jobs are composed and checked.
+composing  seconds until 300 jobs are composed and checked; milliseconds for one by Hydra, and by what is in its place.
 memory     private and shared memory of each worker while the sweep trains (Linux).
 """
 
@@ -109,7 +109,36 @@ def composing(repeats: int) -> list[Row]:
                 subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
             seconds.append(time.perf_counter() - begun)
         rows.append(row(f"status=true of {title}", "s", seconds))
-    return rows
+    return [*rows, *composing_one(repeats)]
+
+
+def composing_one(repeats: int) -> list[Row]:
+    """One job after another in this process, in turns."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from class_sensitivity import config as configuration
+
+    configuration.register()
+    before, now = [], []
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra, loader = GlobalHydra.instance().hydra, GlobalHydra.instance().config_loader()
+        sweep = hydra.compose_config("train", ["data=digits"], RunMode.MULTIRUN, with_log_configuration=False)
+        for turn in range(repeats):
+            jobs = [["data=digits", f"noise.frac={seed / 100}", f"seed={100 * turn + seed}"] for seed in range(20)]
+            begun = time.perf_counter()
+            for words in jobs:
+                configuration.JobComposer(loader, sweep).settings(words)  # a new one knows nothing
+            before.append(1000 * (time.perf_counter() - begun) / len(jobs))
+            composer = configuration.JobComposer(loader, sweep)
+            composer.settings(jobs[0])
+            begun = time.perf_counter()
+            for words in jobs:
+                composer.settings(words)
+            now.append(1000 * (time.perf_counter() - begun) / len(jobs))
+    rows = [row("one job, by Hydra", "ms", before), row("one job, with what is known of others", "ms", now)]
+    return [*rows, ratio("before / now, one job", *rows)]
 
 
 def memory_of_workers(grid: tuple[str, ...]) -> list[Row]:

@@ -8,7 +8,8 @@ speed     images a second: this project, a bare loop, the usual way (contenders.
           matrix products alone would allow (ceiling.py). Measured in turns, so that a busy machine hits all alike, and
           divided turn by turn.
 steps     milliseconds of a training step on a CPU by kind of operation, as trained and in channels_last layout.
-startup   from the start of a process to its first step; then what a run costs beside its training steps.
+startup   from the command `train.py` to its first training step, by the clock and in seconds of a processor, which
+          say more on a busy machine; the same in parts; then what a run costs beside its training steps.
 memory    peak memory of one run, typed as a user types it.
 accuracy  accuracy after every epoch of the default recipe, and the seconds until then.
 analysis  reading, analysing and reporting 1,000 runs (analysis.py).
@@ -20,6 +21,8 @@ Each section runs in processes of its own. CIFAR-10 is looked for in $CLASS_SENS
 import argparse
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -61,17 +64,38 @@ def _rows_of(stage: str) -> Callable[[Plan], list[Row]]:
 
 def startup(plan: Plan) -> list[Row]:
     """Fixed costs over several processes."""
-    found: dict[str, list[dict[str, float]]] = {"start": [], "first": [], "later": []}
+    found: dict[str, list[dict[str, float]]] = {"command": [], "start": [], "first": [], "later": []}
     for turn in range(plan.repeats):
         say(f"  process {turn + 1} of {plan.repeats}")
+        found["command"].append(_to_first_step(plan))
         for key, costs in _in_child("startup", plan).items():
             found[key] += costs
-    titles = {"start": "process start to first step", "first": "first run in a process", "later": "later run"}
+    titles = {
+        "command": "train.py to its first step",
+        "start": "process start to first step",
+        "first": "first run in a process",
+        "later": "later run",
+    }
     return [
         row(f"{titles[key]}: {part}", "s", [cost[part] for cost in costs])
         for key, costs in found.items()
         for part in costs[0]
     ]
+
+
+def _to_first_step(plan: Plan) -> dict[str, float]:
+    """Seconds from the command that a user types to the end of its first training step."""
+    import first_step
+
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "answer"
+        words = [f"data={plan.data}", "data.download=false", f"runs={scratch}", *first_step.WORDS]
+        paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        environment = os.environ | {first_step.ANSWER: str(answer), "PYTHONPATH": paths}
+        begun = time.time()
+        subprocess.run([sys.executable, "train.py", *words], cwd=analysis.ROOT, env=environment, check=True)
+        ended, processor = json.loads(answer.read_text())
+    return {"by the clock": ended - begun, "of a processor": processor}
 
 
 def memory(plan: Plan) -> list[Row]:
