@@ -9,12 +9,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import settings
 from support.commands import ROOT, Command, ForkedCommand, ForkServer
+from support.explorer import digits, subject_of, write_digits_study
 from support.plans import Files, load_one, read_files, write_plan
 
 from class_sensitivity import config as configuration
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
+from class_sensitivity.report.explorer.payload import Subject
 from class_sensitivity.runs.run import Run
 from class_sensitivity.settings import DataSettings, TrainSettings
 
@@ -95,11 +97,9 @@ def fork_server() -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def forked(fork_server: ForkServer, tmp_path: Path) -> ForkedCommand:
+def forked(fork_server: ForkServer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> ForkedCommand:
     """As `command`, in a process that is forked."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    return ForkedCommand(fork_server, tmp_path / "runs", scratch)
+    return ForkedCommand(fork_server, tmp_path / "runs", tmp_path_factory.mktemp("scratch"))
 
 
 @pytest.fixture(scope="session")
@@ -146,3 +146,18 @@ def results(loaded: Study) -> Results:
 def files(plan_root: Path) -> Files:
     """What stands in its files, read without the analysis."""
     return read_files(plan_root)
+
+
+# A study of the bundled digits, as the explorer is handed it.
+
+
+@pytest.fixture(scope="session")
+def explored_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its runs."""
+    return write_digits_study(tmp_path_factory.mktemp("explored") / "runs")
+
+
+@pytest.fixture(scope="session")
+def explored(explored_runs: Path) -> Subject:
+    """What is known of it, with its images."""
+    return subject_of(explored_runs, digits())

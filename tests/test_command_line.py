@@ -1,8 +1,7 @@
 """The real command line: what a mistake looks like, and what a sweep does.
 
-A mistake in a setting is found in half a second, before PyTorch is imported. What is found later takes a new process
-six seconds, of which the imports are five; those commands are forked from a process that has imported everything, and
-one of each kind is not.
+A new process takes half a second to find a mistake in a setting, and six to train, of which the imports are five.
+Commands are forked from a process that has imported everything, and one of each kind is not.
 """
 
 import os
@@ -90,8 +89,8 @@ MISTAKES: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_a_setting_is_one_sentence(command, mistake):
-    assert_one_sentence(command(*SMALL, mistake), *MISTAKES[mistake])
+def test_a_mistake_in_a_setting_is_one_sentence(forked, mistake):
+    assert_one_sentence(forked(*SMALL, mistake), *MISTAKES[mistake])
 
 
 #: What is found once the data set is there, or while it trains.
@@ -111,7 +110,8 @@ def test_a_setting_that_does_not_fit_is_one_sentence(forked, settings):
     assert_one_sentence(forked(*SMALL, *settings), *MISFITS[settings])
 
 
-def test_a_setting_that_does_not_fit_is_one_sentence_in_a_process_of_its_own(command):
+def test_mistakes_are_one_sentence_in_a_process_of_its_own(command):
+    assert_one_sentence(command(*SMALL, "nois.frac=0.1"), *MISTAKES["nois.frac=0.1"])
     assert_one_sentence(command(*SMALL, "reduction.frac=0.999"), "reduction.frac=0.999", "class")
 
 
@@ -275,8 +275,8 @@ def test_a_sweep_from_start_to_end(command, forked, tmp_path):
         np.testing.assert_array_equal(array, arrays_of(twin)[name], strict=True)
 
 
-def test_a_sweep_with_one_bad_value_runs_nothing(command):
-    done = command("-m", *SMALL, "noise.frac=0,0.1,7", "seed=0,1")
+def test_a_sweep_with_one_bad_value_runs_nothing(forked):
+    done = forked("-m", *SMALL, "noise.frac=0,0.1,7", "seed=0,1")
     assert_one_sentence(done, "noise.frac=7", "0 to 1")
     assert not done.runs.exists()
 

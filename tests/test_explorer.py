@@ -6,13 +6,12 @@ import io
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from support.commands import ROOT
-from support.explorer import DIGITS_PLAN, digits, stored, subject_of, write_digits_study, write_page
+from support.explorer import DIGITS_PLAN, digits, stored, subject_of, write_page
 from support.reports import WORLD, leave_unpictured, settings, words_of
 from support.synthetic import THREE, World, shares, write_study
 
@@ -26,7 +25,7 @@ from class_sensitivity.report.build import write_report
 from class_sensitivity.report.explorer import page
 from class_sensitivity.report.explorer.evidence import of_advice
 from class_sensitivity.report.explorer.page import SCRIPTS, file_names, safe_json
-from class_sensitivity.report.explorer.payload import Payload, Subject, payload_of
+from class_sensitivity.report.explorer.payload import Payload, payload_of
 from class_sensitivity.report.explorer.thumbnails import (
     choose_test_images,
     choose_train_images,
@@ -38,22 +37,12 @@ from class_sensitivity.runs.condition import BASELINE
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return write_digits_study(tmp_path_factory.mktemp("explorer") / "runs")
+def payload(explored) -> Payload:
+    return payload_of(explored)
 
 
-@pytest.fixture(scope="module")
-def subject(root) -> Subject:
-    return subject_of(root, digits())
-
-
-@pytest.fixture(scope="module")
-def payload(subject) -> Payload:
-    return payload_of(subject)
-
-
-def test_predictions_and_confidence_are_those_that_were_stored(root, payload, subject):
-    files, study = stored(root), subject.results.study
+def test_predictions_and_confidence_are_those_that_were_stored(explored_runs, payload, explored):
+    files, study = stored(explored_runs), explored.results.study
     assert len(payload.values["runs"]) == len(files) == len(DIGITS_PLAN) * 3
     for place, (c, s) in enumerate(payload.values["runs"]):
         preds, sure = files[study.conditions[c].name, study.seeds[s]]
@@ -64,8 +53,8 @@ def test_predictions_and_confidence_are_those_that_were_stored(root, payload, su
         assert (payload.arrays["counts"][place] == counts).all()
 
 
-def test_cells_are_those_of_the_results(payload, subject):
-    results = subject.results
+def test_cells_are_those_of_the_results(payload, explored):
+    results = explored.results
     for place, each in enumerate(payload.values["comparisons"]):
         if each["kind"] != "baseline":
             continue
@@ -81,8 +70,8 @@ def test_cells_are_those_of_the_results(payload, subject):
         assert ((adjusted <= results.alpha) == matrix.marked).all()
 
 
-def test_what_is_compared_with_another_than_the_baseline_has_intervals_too(payload, subject):
-    study = subject.results.study
+def test_what_is_compared_with_another_than_the_baseline_has_intervals_too(payload, explored):
+    study = explored.results.study
     pairs = {
         (study.conditions[each["condition"]], study.conditions[each["other"]]): each["kind"]
         for each in payload.values["comparisons"]
@@ -104,10 +93,10 @@ def test_a_p_value_is_adjusted_as_marks_are_made():
     assert adjusted_p(p)[1, 2] == pytest.approx(0.0275)
 
 
-def test_every_sentence_leads_somewhere(payload, subject):
-    sentences = findings(subject.results)
+def test_every_sentence_leads_somewhere(payload, explored):
+    sentences = findings(explored.results)
     assert [each["text"] for each in payload.values["findings"]] == sentences
-    names = {condition.name for condition in subject.results.study.conditions}
+    names = {condition.name for condition in explored.results.study.conditions}
     for each in payload.values["findings"]:
         assert each["view"]["v"] in ("matrix", "dose", "side", "class", "pair")
         assert each["view"].get("c", "baseline") in names
@@ -117,19 +106,19 @@ def test_every_sentence_leads_somewhere(payload, subject):
     (misled,) = (view for text, view in views.items() if "more because the model is misled" in text)
     assert misled["v"] == "side"
     assert (misled["c"], misled["b"]) == (noise(0.2).name, reduction(0.2).name)
-    assert [each.sentence for each in findings_with_evidence(subject.results)] == sentences
+    assert [each.sentence for each in findings_with_evidence(explored.results)] == sentences
 
 
-def test_advice_on_single_images_leads_to_the_cell_of_most_suspects(subject):
+def test_advice_on_single_images_leads_to_the_cell_of_most_suspects(explored):
     suspects = [
         Suspect(index, label, predicted, 0.9, 0.1) for index, label, predicted in ((4, 8, 1), (5, 3, 5), (9, 3, 5))
     ]
-    advised = of_advice(Advice(IMAGES, "look at 3 test labels", "Look."), subject.results, suspects)
+    advised = of_advice(Advice(IMAGES, "look at 3 test labels", "Look."), explored.results, suspects)
     assert advised["view"] == {"v": "matrix", "c": "baseline", "cell": "3.5"}
 
 
-def test_orders_are_those_of_the_results(payload, subject):
-    orders, results = payload.values["orders"], subject.results
+def test_orders_are_those_of_the_results(payload, explored):
+    orders, results = payload.values["orders"], explored.results
     assert orders["accuracy"] == np.argsort(results.baseline.recall.value, kind="stable").tolist()
     for name, curve in results.curves.items():
         assert orders["sensitive"][name][0] == int(np.argmin(curve.slope.value))
@@ -238,8 +227,8 @@ def scripts_of(page: str) -> list[tuple[str, str]]:
     return re.findall(r"<script([^>]*)>(.*?)</script>", page, re.DOTALL)
 
 
-def test_the_page_holds_what_was_packed(tmp_path, subject, payload):
-    page = write_page(tmp_path, subject).read_text(encoding="utf-8")
+def test_the_page_holds_what_was_packed(tmp_path, explored, payload):
+    page = write_page(tmp_path, explored).read_text(encoding="utf-8")
     parts = {re.search(r'id="([\w-]+)"', head)[1]: body for head, body in scripts_of(page) if "id=" in head}
     values = json.loads(parts["values"])
     content = gzip.decompress(base64.b64decode(parts["packed"]))
@@ -252,8 +241,8 @@ def test_the_page_holds_what_was_packed(tmp_path, subject, payload):
     assert base64.b64decode(parts["test-images"]) == payload.test.jpeg
 
 
-def test_the_page_names_its_script_and_style_by_their_hash_and_allows_nothing_else(tmp_path, subject):
-    page = write_page(tmp_path, subject).read_text(encoding="utf-8")
+def test_the_page_names_its_script_and_style_by_their_hash_and_allows_nothing_else(tmp_path, explored):
+    page = write_page(tmp_path, explored).read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -292,7 +281,7 @@ def test_a_report_of_several_studies_has_one_explorer_for_each(tmp_path, monkeyp
     write_report(settings(tmp_path / "runs", tmp_path / "report"))
 
 
-def test_too_many_classes_have_no_explorer_and_the_report_says_so(tmp_path, monkeypatch, subject):
+def test_too_many_classes_have_no_explorer_and_the_report_says_so(tmp_path, monkeypatch, explored):
     leave_unpictured(monkeypatch)
     for module in (build, page):
         monkeypatch.setattr(module, "MOST_CLASSES", 2)
@@ -300,7 +289,7 @@ def test_too_many_classes_have_no_explorer_and_the_report_says_so(tmp_path, monk
     write_report(settings(tmp_path / "runs", tmp_path / "report"))
     assert not list((tmp_path / "report").glob("explorer*"))
     assert "The explorer is missing: it shows 2 classes at most." in words_of(tmp_path / "report")
-    assert file_names([subject.results.study]) == {}
+    assert file_names([explored.results.study]) == {}
 
 
 def test_runs_whose_records_are_gone_have_no_confidence_and_a_page_all_the_same(tmp_path):

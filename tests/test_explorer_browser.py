@@ -17,14 +17,11 @@ from support.explorer import (
     digits,
     started_browser,
     stored,
-    subject_of,
     visited,
-    write_digits_study,
     write_page,
 )
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.report.explorer.payload import Subject
 from class_sensitivity.runs.condition import BASELINE
 
 SEEDS = (1, 2, 3)
@@ -38,18 +35,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return write_digits_study(tmp_path_factory.mktemp("explorer") / "runs")
-
-
-@pytest.fixture(scope="module")
-def subject(root) -> Subject:
-    return subject_of(root, digits())
-
-
-@pytest.fixture(scope="module")
-def file(subject, tmp_path_factory) -> Path:
-    return write_page(tmp_path_factory.mktemp("page"), subject)
+def file(explored, tmp_path_factory) -> Path:
+    return write_page(tmp_path_factory.mktemp("page"), explored)
 
 
 @pytest.fixture
@@ -59,8 +46,8 @@ def visit(browser, file) -> Iterator[Visit]:
 
 
 @pytest.fixture(scope="module")
-def runs(root) -> dict[Any, Any]:
-    return stored(root)
+def runs(explored_runs) -> dict[Any, Any]:
+    return stored(explored_runs)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +77,7 @@ def shown_matrix(visit: Visit, place: str = "#figure") -> np.ndarray:
 # Opening
 
 
-def test_it_opens_on_the_strongest_level_with_the_answer_first(visit, subject):
+def test_it_opens_on_the_strongest_level_with_the_answer_first(visit, explored):
     page = visit.page
     assert page.inner_text("h1") == "Which classes can this model be fooled about?"
     assert page.inner_text("#figure-title") == "30 % noise (shuffle) minus baseline"
@@ -103,7 +90,7 @@ def test_it_opens_on_the_strongest_level_with_the_answer_first(visit, subject):
 
 
 @pytest.mark.slow
-def test_every_finding_opens_what_it_names(visit, subject):
+def test_every_finding_opens_what_it_names(visit, explored):
     page = visit.page
     hrefs = page.evaluate("() => [...document.querySelectorAll('.answer li a')].map(a => a.getAttribute('href'))")
     assert len(hrefs) >= 5
@@ -137,8 +124,8 @@ def test_rates_and_the_other_layout_show_the_same_matrix(visit, runs, labels):
 
 
 @pytest.mark.slow
-def test_significant_cells_are_those_of_the_analysis(visit, subject):
-    relative = subject.results.relative(noise_frac=0.3)
+def test_significant_cells_are_those_of_the_analysis(visit, explored):
+    relative = explored.results.relative(noise_frac=0.3)
     visit.page.click("text=Significant only")
     written = np.array([[text != "" for text in row] for row in visit.cells()])[::-1].T
     assert (written == relative.marked).all()
@@ -147,8 +134,8 @@ def test_significant_cells_are_those_of_the_analysis(visit, subject):
 
 
 @pytest.mark.slow
-def test_a_cell_says_its_interval_p_value_and_seeds(visit, subject):
-    relative = subject.results.relative(noise_frac=0.3)
+def test_a_cell_says_its_interval_p_value_and_seeds(visit, explored):
+    relative = explored.results.relative(noise_frac=0.3)
     cell = relative.cells[8, 8]
     assert relative.marked[8, 8]
     element = visit.page.locator("td[aria-label^='8, predicted right']")
@@ -351,12 +338,12 @@ def test_the_slider_keeps_the_cell_and_the_images_follow(visit, runs, labels):
 
 
 @pytest.mark.slow
-def test_every_cell_is_a_small_curve(visit, subject):
+def test_every_cell_is_a_small_curve(visit, explored):
     visit.page.click("[data-view=dose]")
     assert visit.page.locator("#figure td svg").count() == 100
     points = visit.page.locator("td[aria-label^='8 taken for 3:'] polyline").get_attribute("points").split()
     assert len(points) == 4
-    levels = [0, *(float(subject.results.relative(noise_frac=x).cells.value[8, 3]) for x in (0.1, 0.2, 0.3))]
+    levels = [0, *(float(explored.results.relative(noise_frac=x).cells.value[8, 3]) for x in (0.1, 0.2, 0.3))]
     heights = [-float(point.split(",")[1]) for point in points]
     # Curves are drawn to scale: the same shape as the values.
     if len(set(levels)) > 1:
@@ -371,7 +358,7 @@ def test_every_cell_is_a_small_curve(visit, subject):
 
 
 @pytest.mark.slow
-def test_misled_is_noise_minus_its_matched_removal(visit, runs, labels, subject):
+def test_misled_is_noise_minus_its_matched_removal(visit, runs, labels, explored):
     visit.page.select_option("select[aria-label=Condition]", noise(0.2).name)
     visit.page.click("[data-view=side]")
     visit.page.click("#misled")
@@ -386,12 +373,12 @@ def test_misled_is_noise_minus_its_matched_removal(visit, runs, labels, subject)
 
 
 @pytest.mark.slow
-def test_equal_damage_finds_the_reduction_that_costs_as_much(visit, subject):
+def test_equal_damage_finds_the_reduction_that_costs_as_much(visit, explored):
     visit.go(f"#v=side&c={NOISY}&b={reduction(0.2).name}")
     visit.page.click("#equal")
     assert visit.words()["b"] == reduction(0.6).name
     text = visit.page.inner_text(".three section:nth-child(3)")
-    fall = subject.results.compared[noise(0.3)].accuracy_fall.scaled(100).text()
+    fall = explored.results.compared[noise(0.3)].accuracy_fall.scaled(100).text()
     assert fall in text
 
 
@@ -409,8 +396,8 @@ def test_two_conditions_without_an_interval_say_so(visit, runs, labels):
 
 
 @pytest.mark.slow
-def test_the_page_of_a_class(visit, subject):
-    results = subject.results
+def test_the_page_of_a_class(visit, explored):
+    results = explored.results
     visit.go("#v=class&k=8")
     text = visit.page.inner_text("#figure")
     assert results.baseline.recall.scaled(100)[8].text() in text
@@ -429,9 +416,9 @@ def test_the_page_of_a_class(visit, subject):
 
 
 @pytest.mark.slow
-def test_the_page_of_a_pair(visit, subject, runs, labels):
+def test_the_page_of_a_pair(visit, explored, runs, labels):
     visit.go(f"#v=pair&k=8.3&c={CLEAN}")
-    direction = subject.results.baseline.direction
+    direction = explored.results.baseline.direction
     place = next(p for p, (i, j) in enumerate(direction.pairs.tolist()) if (i, j) == (3, 8))
     value = -float(direction.difference.value[place])
     text = visit.page.inner_text("#direction").replace("−", "-")
@@ -446,8 +433,8 @@ def test_the_page_of_a_pair(visit, subject, runs, labels):
 
 
 @pytest.mark.slow
-def test_classes_are_ordered(visit, subject):
-    names = [str(c) for c in np.argsort(subject.results.baseline.recall.value, kind="stable")]
+def test_classes_are_ordered(visit, explored):
+    names = [str(c) for c in np.argsort(explored.results.baseline.recall.value, kind="stable")]
     visit.page.select_option("select[aria-label='Order of the classes']", "accuracy")
     columns = visit.page.locator("#figure th[scope=col]").all_inner_texts()
     assert columns == names
@@ -555,8 +542,8 @@ def test_one_cell_of_the_grid_is_in_the_order_of_tabs(visit):
 
 
 @pytest.mark.slow
-def test_the_table_is_saved_as_csv_and_the_picture_as_svg(visit, subject, tmp_path):
-    relative = subject.results.relative(noise_frac=0.3)
+def test_the_table_is_saved_as_csv_and_the_picture_as_svg(visit, explored, tmp_path):
+    relative = explored.results.relative(noise_frac=0.3)
     with visit.page.expect_download() as saved:
         visit.page.click("#csv")
     saved.value.save_as(tmp_path / "table.csv")

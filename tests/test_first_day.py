@@ -3,6 +3,7 @@
 Each test stands for a kind of mishap that was seen outside of the tests.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from support.pictures import write_pictures
 from support.sources import stored_arrays, write_npz
 
 from class_sensitivity.runs.directory import read_record
+from class_sensitivity.training.run import train_job
 
 #: A run on arrays of a file that takes a moment.
 TINY = ("data=npz", "training.epochs=1", "training.batch_size=8", "training.threads=1")
@@ -123,15 +125,16 @@ def test_a_tilde_is_the_home_directory_in_every_path(forked, tmp_path):
     assert list(here.iterdir()) == []
 
 
-def test_who_may_read_a_run_is_said_by_the_umask(tmp_path):
-    words = " ".join(shlex.quote(word) for word in (str(ROOT / "train.py"), *SMALL, f"runs={tmp_path / 'runs'}"))
-    for umask, mode in (("077", 0o600), ("002", 0o664)):
-        command = f"umask {umask} && {shlex.quote(sys.executable)} {words} seed={umask.lstrip('0')}"
-        subprocess.run(["sh", "-c", command], check=True, capture_output=True, env=bare_environment())
-        (result,) = (tmp_path / "runs").rglob(f"seed-{umask.lstrip('0')}/result.json")
-        assert {path.name: oct(path.stat().st_mode & 0o777) for path in result.parent.iterdir()} == {
-            path.name: oct(mode) for path in result.parent.iterdir()
-        }
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o002, 0o664)], ids=oct)
+def test_who_may_read_a_run_is_said_by_the_umask(make_run, umask, mode):
+    usual = os.umask(umask)
+    try:
+        directory = train_job(make_run("training.epochs=1"))
+    finally:
+        os.umask(usual)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in directory.iterdir()}
+    assert {"result.json", "arrays.npz"} < modes.keys()
+    assert set(modes.values()) == {oct(mode)}
 
 
 def test_a_directory_that_is_gone_is_one_sentence(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.commands import Finished, ForkedCommand, analyze
+from support.commands import Finished, ForkedCommand
 from support.pictures import picture, write_pictures, write_split
 
 from class_sensitivity.data.sources.image_folder import import_report, load
@@ -90,14 +90,14 @@ def test_a_killed_import_leaves_nothing_that_counts(forked, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_becomes_a_report(ask, tmp_path):
+def test_a_folder_becomes_a_report(ask, forked, tmp_path):
     folder = write_pictures(tmp_path / "pictures", dict.fromkeys(NAMES, 15))
     (folder / "[red]" / "broken.png").touch()
     done = ask(f"data.dir={folder}", "data.skip_broken=true", "noise.frac=0,0.4", "seed=1,2")
     assert len(done.results()) == 4
     assert done.stdout.count("Imported") == 1
-    reported = analyze(f"runs={done.runs}", f"out={tmp_path / 'report'}", "resamples=100")
-    assert (reported.returncode, reported.stderr) == (0, "")
+    reported = forked.analyze(f"out={tmp_path / 'report'}", "resamples=100")
+    assert (reported.rc, reported.stderr) == (0, "")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;dog" in page
     assert "<b>dog" not in page

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
-from support.commands import SMALL, Finished, ForkedCommand, analyze, assert_one_sentence
+from support.commands import SMALL, Finished, ForkedCommand, assert_one_sentence
 from support.pictures import write_pictures, write_split
 from support.reports import WORLD, leave_unpictured, parquet_of, report_on
 from support.synthetic import THREE, shares, write_study
@@ -401,8 +401,8 @@ def test_a_folder_is_looked_at_trained_on_and_reported_by_commands_alone(forked:
     looked = forked("inspect=true", *words)
     swept = forked("-m", *words, *small, "seed=1,2")
     assert [(done.rc, done.stderr) for done in (looked, swept)] == [(0, "")] * 2
-    reported = analyze(f"runs={swept.runs}", f"out={tmp_path / 'report'}", "resamples=100")
-    assert (reported.returncode, reported.stderr) == (0, "")
+    reported = forked.analyze(f"out={tmp_path / 'report'}", "resamples=100")
+    assert (reported.rc, reported.stderr) == (0, "")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert HEADING in page
     assert "train/cat/leak.png = test/cat/001.png" in page

@@ -293,14 +293,14 @@ def test_a_module_is_not_executed_where_that_is_not_wanted(written, tmp_path):
     assert (tmp_path / "sprung").exists(), "a trap that does not work proves nothing"
 
 
-def test_a_module_beside_the_command_is_trained_on_under_its_name(command, tmp_path):
+def test_a_module_beside_the_command_is_trained_on_under_its_name(forked, tmp_path):
     folder = tmp_path / "work"
     (folder / "my_package").mkdir(parents=True)
     body = MODULE.replace("from support.sources import stored_arrays", "import numpy as np")
     body = body.replace("stored_arrays()", "dict(np.load('arrays.npz'))")
     (folder / "my_package" / "my_data.py").write_text(body)
     write_npz(folder / "arrays.npz")
-    done = command("data=module", "data.module=my_package.my_data", "+data.shift=1", *TINY, cwd=folder)
+    done = forked("data=module", "data.module=my_package.my_data", "+data.shift=1", *TINY, cwd=folder)
     assert (done.rc, done.stderr) == (0, "")
     (result,) = done.results()
     assert result.relative_to(done.runs).parts[0].startswith("my_package.my_data-cnn6-")

@@ -111,11 +111,11 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_sentence_and_leaves_everything_as_it_was(root, old, tmp_path, mistake):
+def test_a_mistake_is_one_sentence_and_leaves_everything_as_it_was(forked, root, old, tmp_path, mistake):
     before = files(tmp_path)
     own = [] if mistake.startswith("runs=") else [f"runs={root}"]
-    done = analyze(*own, f"out={old}", mistake)
-    assert done.returncode == 1
+    done = forked.analyze(*own, f"out={old}", mistake)
+    assert done.rc == 1
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
-from support.commands import analyze
 from support.reports import (
     PLAN,
     WORLD,
@@ -247,9 +246,11 @@ def test_people_that_do_not_fit_are_one_sentence_and_no_report(runs, people, tmp
     assert not (tmp_path / "report").exists()
 
 
-def test_people_that_do_not_fit_are_one_sentence_on_the_command_line(runs, tmp_path):
-    done = analyze(f"runs={runs}", f"out={tmp_path / 'report'}", f"people={tmp_path / 'none.npy'}", "resamples=100")
-    assert done.returncode == 1
+def test_people_that_do_not_fit_are_one_sentence_on_the_command_line(forked, runs, tmp_path):
+    done = forked.analyze(
+        f"runs={runs}", f"out={tmp_path / 'report'}", f"people={tmp_path / 'none.npy'}", "resamples=100"
+    )
+    assert done.rc == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {tmp_path / 'none.npy'} cannot be read")
     assert not (tmp_path / "report").exists()

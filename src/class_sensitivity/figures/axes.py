@@ -35,6 +35,17 @@ def new_axes(width: float, height: float, **options: Any) -> Axes:
     return Figure(figsize=(width, height), layout="constrained", **options).subplots()
 
 
+def new_panels(number: int) -> AxesArray:
+    """(number,) axes with common scales on a figure of its own, at most five in a row."""
+    columns = min(5, number)
+    rows = -(-number // columns)
+    figure = Figure(figsize=(3.0 * columns, 2.6 * rows + 0.5), layout="constrained")
+    panels: AxesArray = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes in panels[number:]:
+        axes.set_visible(False)
+    return panels[:number]
+
+
 def figure_of(drawn: Axes | AxesArray) -> Figure:
     """The figure that one axes, or several, belong to."""
     first: Axes = np.ravel(np.asarray(drawn))[0]

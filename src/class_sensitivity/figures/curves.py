@@ -5,10 +5,17 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from class_sensitivity.analysis.results import Cost, Curve, Results
-from class_sensitivity.figures.axes import AxesArray, add_legend, figure_of, label_classes, new_axes, shorten
+from class_sensitivity.figures.axes import (
+    AxesArray,
+    add_legend,
+    figure_of,
+    label_classes,
+    new_axes,
+    new_panels,
+    shorten,
+)
 from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 from class_sensitivity.runs.condition import Condition
 
@@ -38,12 +45,9 @@ def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
         (cells,) axes.
     """
     names = results.study.class_names
-    columns = min(5, len(cells))
-    rows = -(-len(cells) // columns)
-    figure = Figure(figsize=(3.0 * columns, 2.6 * rows + 0.5), layout="constrained")
-    panels: AxesArray = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    panels = new_panels(len(cells))
     compared = results.compared
-    for axes, cell in zip(panels, cells, strict=False):
+    for axes, cell in zip(panels, cells, strict=True):
         for kind, curve in results.curves.items():
             color, marker, line = STYLES.get(kind, _OTHER)
             stressed = [condition for condition in curve.conditions if condition in compared]
@@ -62,14 +66,13 @@ def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
                 axes.axvline(knee, color=color, linestyle=line, linewidth=0.7)
         axes.axhline(0, color="0.6", linewidth=0.6)
         axes.set_title("{" + ", ".join(shorten(names[index]) for index in cell) + "}", fontsize=9, parse_math=False)
-    for axes in panels[len(cells) :]:
-        axes.set_visible(False)
+    figure = figure_of(panels)
     figure.supxlabel("share of labels touched, or of examples removed")
     figure.supylabel("test images, condition - baseline")
     entries = panels[0].get_legend_handles_labels()
     for text in figure.legend(*entries, loc="outside upper center", ncols=4, frameon=False).get_texts():
         text.set_parse_math(False)
-    return panels[: len(cells)]
+    return panels
 
 
 def plot_accuracy(results: Results, *, ax: Axes | None = None) -> Axes:

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from matplotlib.tri import Triangulation
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis.results import ConditionResult, Results
 from class_sensitivity.analysis.sideways import Sideways
-from class_sensitivity.figures.axes import AxesArray, figure_of, new_axes, shorten
+from class_sensitivity.figures.axes import AxesArray, figure_of, new_axes, new_panels, shorten
 
 Floats = NDArray[np.float64]
 
@@ -49,22 +48,17 @@ def plot_iso_recall(results: Results, shifts: Sequence[Sideways]) -> AxesArray:
         (K,) axes.
     """
     names = results.study.class_names
-    columns = min(5, len(names))
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(3.0 * columns, 2.5 * rows + 0.6), layout="constrained")
-    panels: AxesArray = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    panels = new_panels(len(names))
     sizes, levels, found = _measured(results, shifts)
-    for c, (axes, name) in enumerate(zip(panels, names, strict=False)):
+    for c, (axes, name) in enumerate(zip(panels, names, strict=True)):
         values = np.array([100 * float(each.recall.value[c]) for each in found])
         if not np.isnan(values).any():  # a class without test images
             _draw(axes, sizes, levels, values)
         axes.set_title(shorten(name), fontsize=9, parse_math=False)
-    for axes in panels[len(names) :]:
-        axes.set_visible(False)
     drawn = figure_of(panels)
     drawn.supxlabel("training examples")
     drawn.supylabel("labels touched by noise, %")
-    return panels[: len(names)]
+    return panels
 
 
 def _measured(results: Results, shifts: Sequence[Sideways]) -> tuple[Floats, Floats, list[ConditionResult]]:
