@@ -22,6 +22,7 @@ from class_sensitivity.settings import DataSettings, TrainSettings
 
 # Before PyTorch is loaded: several test processes with several threads each wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands set it
 
 # Shared machines stall, so an example that is slow once is no failure.
 settings.register_profile("suite", deadline=None, max_examples=60, print_blob=True)
