@@ -3,8 +3,8 @@
 # make test-slow  the slow tests: killed processes, damaged run directories, launchers, full disks
 # make bench      images a second of training against other ways, fixed costs, memory, accuracy over time, scaling;
 #                 a sweep by launcher, beside busy processes, its memory and its start; the analysis of 20, 200 and
-#                 1,000 runs; the import of 10,000 and 100,000 image files; the explorer's size and speed; about an
-#                 hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else from data/; all values of the
+#                 1,000 runs, and reports of 100 and 1,000 classes; the import of 10,000 and 100,000 image files; the
+#                 explorer's size and speed; about an hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else from data/; all values of the
 #                 training: BENCH="--json training.json"
 # make replicate  all that docs/replication.md rests on, trained from nothing: 265 runs and their report; on 2 cores an estimated
 #                 three and a half hours. It puts your records, tables and figures in the place of those in docs/replication/;
@@ -79,6 +79,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/training.py $(BENCH)
 	$(BIN)/python benchmarks/sweeping.py
 	$(BIN)/python benchmarks/analysis.py
+	$(BIN)/python benchmarks/reporting.py
 	$(BIN)/python benchmarks/importing.py
 	$(BIN)/python benchmarks/explorer.py
 

@@ -87,8 +87,8 @@ STAGES: dict[str, Callable[[Path, Path, int], dict[str, float]]] = {
 }
 
 
-def _megabytes(usage: resource.struct_rusage) -> float:
-    # Kilobytes on Linux, bytes on macOS.
+def megabytes(usage: resource.struct_rusage) -> float:
+    """The peak memory of a process that ended; the system counts in kilobytes, macOS in bytes."""
     return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
@@ -102,7 +102,7 @@ def in_a_process_of_its_own(arguments: list[str]) -> tuple[float, float, str]:
         output.seek(0)
         if os.waitstatus_to_exitcode(status):
             raise SystemExit(f"{' '.join(arguments)} failed")
-        return seconds, _megabytes(usage), output.read()
+        return seconds, megabytes(usage), output.read()
 
 
 def measure(number: int) -> dict[str, Any]:

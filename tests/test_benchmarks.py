@@ -296,3 +296,16 @@ def test_the_explorer_is_measured(root: Path) -> None:
     assert 0.1 < float(rows["size of the page"]) < 2
     assert float(rows["thumbnails that the click shows"]) > 0
     assert float(rows["a click on its largest cell"]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark keeps a process to some cores")
+def test_a_report_is_measured_on_one_core_and_on_all(root: Path, tmp_path: Path) -> None:
+    runs = write_study(tmp_path / "made-up", WORLD, PLAN, (1, 2))
+    command = [sys.executable, "benchmarks/reporting.py", "--classes", "--runs", str(runs)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=True)
+    rows = dict(re.findall(r"^made-up: (.*?) {2,}([\d,.]+)", done.stdout, re.MULTILINE))
+    assert 0.1 < float(rows["size of the report"]) < 5
+    several = next(name for name in rows if re.fullmatch(r"report, \d+ cores", name))
+    seconds = float(rows["report, one core"]), float(rows[several])
+    assert float(rows[several.replace("report,", "one core /")]) == pytest.approx(seconds[0] / seconds[1], rel=0.01)

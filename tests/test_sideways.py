@@ -139,4 +139,4 @@ def test_lines_of_equal_accuracy_go_through_what_was_measured(learning, world):
     inside = [path.vertices for path in lines.get_paths() if len(path.vertices)]
     assert inside
     assert all(each[np.argmax(each[:, 1]), 0] >= each[np.argmin(each[:, 1]), 0] for each in inside)
-    assert len(plot_iso_recall(results, results.sideways)) == 3
+    assert len(plot_iso_recall(results, results.sideways, [0, 1, 2])) == 3

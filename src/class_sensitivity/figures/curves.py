@@ -31,6 +31,16 @@ STYLES = {
 _OTHER = ("#000000", "X", "-")
 
 
+def most_affected(curves: Mapping[str, Curve]) -> list[int]:
+    """The classes that fall most under the first kind of stress, as many as a figure shows; in the order of classes.
+
+    Args:
+        curves: Kind of stress -> dose-response; at least one.
+    """
+    first = next(iter(curves.values()))
+    return sorted(foremost(np.argsort(first.slope.value, kind="stable")))
+
+
 def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
     """Some cells of the relative matrix against each kind of stress: figure 8 for the diagonal.
 
@@ -109,7 +119,7 @@ def plot_slopes(curves: Mapping[str, Curve], class_names: Sequence[str], *, ax: 
     """
     axes = ax or new_axes(9, 0.42 * shown_number(len(class_names)) + 1.4)
     first = next(iter(curves.values()))
-    order = foremost(np.argsort(-first.slope.value))  # the most sensitive on top
+    order = foremost(np.argsort(first.slope.value, kind="stable"))[::-1]  # the most sensitive on top, where the last is
     for offset, (kind, curve) in zip(np.linspace(-0.18, 0.18, len(curves)), curves.items(), strict=True):
         color, marker, _ = STYLES.get(kind, _OTHER)
         loss = curve.loss[order]

@@ -37,20 +37,21 @@ def plot_iso_accuracy(results: Results, shifts: Sequence[Sideways], *, ax: Axes 
     return axes
 
 
-def plot_iso_recall(results: Results, shifts: Sequence[Sideways]) -> AxesArray:
-    """The same of every class's recall.
+def plot_iso_recall(results: Results, shifts: Sequence[Sideways], classes: Sequence[int]) -> AxesArray:
+    """The same of some classes' recall.
 
     Args:
         results: Of one study.
         shifts: As of `plot_iso_accuracy`.
+        classes: Which classes.
 
     Returns:
-        (K,) axes.
+        (classes,) axes.
     """
-    names = results.study.class_names
+    names = [results.study.class_names[c] for c in classes]
     panels = new_panels(len(names))
     sizes, levels, found = _measured(results, shifts)
-    for c, (axes, name) in enumerate(zip(panels, names, strict=True)):
+    for c, axes, name in zip(classes, panels, names, strict=True):
         values = np.array([100 * float(each.recall.value[c]) for each in found])
         if not np.isnan(values).any():  # a class without test images
             _draw(axes, sizes, levels, values)

@@ -8,8 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-#: Classes that a figure has rows or columns for, at most.
+#: Classes that a figure shows all of, at most.
 MOST_CLASSES = 30
+
+#: How many rows or columns it has where there are more.
+_OF_MANY = 18
 
 
 def foremost(order: Sequence[int] | NDArray[np.integer]) -> list[int]:
@@ -17,14 +20,24 @@ def foremost(order: Sequence[int] | NDArray[np.integer]) -> list[int]:
 
     Examples:
         >>> foremost(range(100, 0, -1))[:3], len(foremost(range(100)))
-        ([100, 99, 98], 30)
+        ([100, 99, 98], 18)
     """
-    return [int(c) for c in order[:MOST_CLASSES]]
+    return [int(c) for c in order[: shown_number(len(order))]]
+
+
+def which_of(shown: int, num_classes: int, words: str) -> str:
+    """A sentence for a caption that says which classes are shown, if not all are; empty else.
+
+    Examples:
+        >>> which_of(18, 100, "that fall most")
+        ' Shown are the 18 of 100 classes that fall most.'
+    """
+    return f" Shown are the {shown} of {num_classes} classes {words}." if shown < num_classes else ""
 
 
 def shown_number(num_classes: int) -> int:
     """How many of some classes a figure has rows for."""
-    return min(num_classes, MOST_CLASSES)
+    return num_classes if num_classes <= MOST_CLASSES else _OF_MANY
 
 
 def say_left_out(axes: Axes, shown: int, num_classes: int) -> None:
@@ -45,7 +58,7 @@ class ShownClasses:
         >>> matrix = np.diag(np.arange(40))
         >>> shown = ShownClasses.of([matrix])
         >>> shown.names([str(c) for c in range(40)])[-2:], shown.matrix(matrix).shape
-        (['39', '11 others'], (30, 30))
+        (['39', '23 others'], (18, 18))
         >>> int(shown.matrix(matrix).sum()) == int(matrix.sum())
         True
     """
@@ -65,7 +78,7 @@ class ShownClasses:
             return cls(np.arange(num_classes), num_classes)
         sizes = sum(np.abs(matrix).reshape(-1, num_classes, num_classes).mean(axis=0) for matrix in matrices)
         weight = np.asarray(sizes).sum(axis=0) + np.asarray(sizes).sum(axis=1)
-        return cls(np.sort(np.argsort(-weight, kind="stable")[: MOST_CLASSES - 1]), num_classes)
+        return cls(np.sort(np.argsort(-weight, kind="stable")[: _OF_MANY - 1]), num_classes)
 
     @property
     def _all(self) -> bool:

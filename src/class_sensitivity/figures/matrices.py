@@ -69,7 +69,7 @@ def draw_matrix(
         ink = "white" if dark[row, column] else "black"
         if judged is not None and not judged[column, row]:
             ink = "0.55"
-        axes.text(
+        cell = axes.text(
             column,
             row,
             words,
@@ -79,6 +79,7 @@ def draw_matrix(
             fontweight="bold" if is_marked else "normal",
             color=ink,
         )
+        cell.set_in_layout(False)  # it never leaves its axes, and measuring all cells would take as long as drawing
         if is_marked:
             axes.add_patch(_frame(column, row))
     return image

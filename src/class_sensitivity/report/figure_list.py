@@ -17,6 +17,7 @@ from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.errors import ConfigError, RunError
 from class_sensitivity.figures import curves, exchange, grid, images, matrices
 from class_sensitivity.figures.axes import AxesArray, shorten
+from class_sensitivity.figures.many_classes import which_of
 from class_sensitivity.report.findings import frequent_confusions
 from class_sensitivity.runs.condition import BASELINE, Condition, path_part
 from class_sensitivity.runs.directory import read_record
@@ -114,12 +115,13 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
         "Every point is one run; lines join means, bands are intervals over seeds and test images.",
         lambda: curves.plot_accuracy(results),
     )
+    affected = curves.most_affected(results.curves)
     yield FigureSpec(
         "fig8_diagonal",
         _numbered("Diagonal cells against stress", "fig8_diagonal", focus),
         "How many test images of a class are right beyond the baseline. Points are seeds, bands intervals; a vertical "
-        "line is a knee.",
-        lambda: curves.plot_cells(results, [(c, c) for c in range(len(names))]),
+        f"line is a knee.{which_of(len(affected), len(names), 'that fall most')}",
+        lambda: curves.plot_cells(results, [(c, c) for c in affected]),
     )
     for cost in results.costs:
         control = "" if cost.control.is_default_series else f"_{cost.control.series}"
@@ -146,6 +148,7 @@ def _exchange(results: Results) -> Iterator[FigureSpec]:
         rates = [each for each in results.exchange if each.noise.series == series]
         if rates:  # levels of one figure stand on one learning curve
             yield from _exchange_of([each for each in rates if each.overall.curve == rates[-1].overall.curve], results)
+    affected = curves.most_affected(results.curves)
     for curve, shifts in groupby(results.sideways, key=lambda each: each.at[0].curve):
         of_curve = list(shifts)
         steps = "" if curve[-1].is_default_series else f"_{curve[-1].series}"
@@ -166,8 +169,8 @@ def _exchange(results: Results) -> Iterator[FigureSpec]:
         yield FigureSpec(
             f"iso_recall{steps}",
             f"Which noise and which size give the same recall? {of_curve[0].noise.series_label}",
-            f"The same for every class. {known}",
-            lambda of_curve=of_curve: grid.plot_iso_recall(results, of_curve),  # type: ignore[misc]
+            f"The same for every class. {known}{which_of(len(affected), results.study.num_classes, 'that fall most')}",
+            lambda of_curve=of_curve: grid.plot_iso_recall(results, of_curve, affected),  # type: ignore[misc]
         )
 
 

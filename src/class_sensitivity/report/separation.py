@@ -28,6 +28,7 @@ from class_sensitivity.figures.model_dependence import plot_model_dependence
 from class_sensitivity.figures.separability import plot_lookalikes, plot_separability
 from class_sensitivity.report.figure_list import FigureSpec
 from class_sensitivity.report.findings import Line
+from class_sensitivity.report.tables import MOST_WHOLE
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.settings import AnalyzeSettings
 
@@ -108,18 +109,19 @@ class Separation:
 
     def table(self) -> pd.DataFrame:
         """One row per pair of classes, the most alike first."""
-        names, alike = self.found.class_names, self.found.symmetric
-        rows = []
-        for i, j in self.found.pairs:
-            row: dict[str, object] = {"class_a": names[i], "class_b": names[j], "seeds": len(self.found.seeds)}
-            row |= {"look_alikeness": alike.value[i, j], "low": alike.low[i, j], "high": alike.high[i, j]}
-            row |= {"a_for_b": self.found.directed.value[i, j], "b_for_a": self.found.directed.value[j, i]}
-            row["confusable"] = self.found.confusable[i, j]
-            for stress, growth in self.found.growth.items():
-                row |= {f"growth_{stress}": growth.value[i, j]}
-                row |= {f"growth_{stress}_low": growth.low[i, j], f"growth_{stress}_high": growth.high[i, j]}
-            rows.append(row | {each.name: (each.values[i, j] + each.values[j, i]) / 2 for each in self.maps})
-        return pd.DataFrame(rows)
+        names, alike, directed = np.array(self.found.class_names, object), self.found.symmetric, self.found.directed
+        i, j = np.array(self.found.pairs, np.int64).reshape(-1, 2).T
+        if len(names) > MOST_WHOLE:
+            confused = directed.value[i, j] + directed.value[j, i] > 0
+            i, j = i[confused], j[confused]
+        columns: dict[str, object] = {"class_a": names[i], "class_b": names[j], "seeds": len(self.found.seeds)}
+        columns |= {"look_alikeness": alike.value[i, j], "low": alike.low[i, j], "high": alike.high[i, j]}
+        columns |= {"a_for_b": directed.value[i, j], "b_for_a": directed.value[j, i]}
+        columns["confusable"] = self.found.confusable[i, j]
+        for stress, growth in self.found.growth.items():
+            columns |= {f"growth_{stress}": growth.value[i, j]}
+            columns |= {f"growth_{stress}_low": growth.low[i, j], f"growth_{stress}_high": growth.high[i, j]}
+        return pd.DataFrame(columns | {each.name: (each.values[i, j] + each.values[j, i]) / 2 for each in self.maps})
 
 
 def separation_of(

@@ -18,6 +18,10 @@ from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.inspection import Inspection
 from class_sensitivity.runs.condition import Condition
 
+#: Of more classes than these, tables of cells, pairs and ranks leave out what is 0 throughout: they would grow with the
+#: square of the number of classes, and hold little else.
+MOST_WHOLE = 30
+
 #: Column -> value.
 Row = dict[str, object]
 
@@ -47,6 +51,8 @@ def counts_table(results: Results) -> pd.DataFrame:
             counts = study.counts_of(condition, [seed])[0].ravel()
             frame = pd.DataFrame(classes, columns=["true", "predicted"])
             frames.append(frame.assign(**_stress(condition), seed=seed, count=counts))
+            if study.num_classes > MOST_WHOLE:
+                frames[-1] = frames[-1][counts > 0]
     columns = ["condition", "noise_kind", "noise_frac", "reduction_frac", "seed", "true", "predicted", "count"]
     return pd.concat(frames, ignore_index=True)[columns]
 
@@ -132,6 +138,8 @@ def relative_table(results: Results) -> pd.DataFrame:
         )
         for position, (key, value) in enumerate(_stress(condition).items()):
             frame.insert(position, key, value)
+        if results.study.num_classes > MOST_WHOLE:
+            frame = frame[(frame["mean"] > 0) | (frame["difference"] != 0)]
         frames.append(frame)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
@@ -180,38 +188,43 @@ def _seeds_for_rank(curve: Curve, index: int, behind: int) -> float:
 
 def ranks_table(results: Results) -> pd.DataFrame:
     """One row per kind of stress, class and rank of sensitivity (1 = falls most): its probability."""
-    rows = [
-        {"stress": kind, "class": name, "rank": rank + 1, "probability": curve.ranks[index, rank]}
-        for kind, curve in results.curves.items()
-        if curve.ranks is not None
-        for index, name in enumerate(results.study.class_names)
-        for rank in range(len(curve.ranks))
-    ]
-    return pd.DataFrame(rows)
+    frames, names = [], results.study.class_names
+    for kind, curve in results.curves.items():
+        if curve.ranks is None:
+            continue
+        probability = curve.ranks.ravel()
+        places = np.flatnonzero(probability) if len(names) > MOST_WHOLE else np.arange(len(probability))
+        which, rank = np.divmod(places, len(names))
+        columns = {"stress": kind, "class": np.array(names, object)[which], "rank": rank + 1}
+        frames.append(pd.DataFrame(columns | {"probability": probability[places]}))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def directions_table(results: Results) -> pd.DataFrame:
     """One row per condition and pair of classes: C[a, b] - C[b, a]."""
-    names = results.study.class_names
-    rows = []
+    study, frames = results.study, []
+    names = np.array(study.class_names, object)
     for result in results.conditions:
-        condition, direction = result.condition, result.direction
-        for place, (i, j) in enumerate(direction.pairs):
-            e = direction.difference
-            rows.append(
-                _stress(condition)
-                | {
-                    "class_a": names[i],
-                    "class_b": names[j],
-                    "seeds": len(e.per_seed),
-                    "difference": e.value[place],
-                    "low": e.low[place],
-                    "high": e.high[place],
-                    "p": e.p[place],
-                    "marked": direction.marked[place],
-                }
-            )
-    return pd.DataFrame(rows)
+        direction, e = result.direction, result.direction.difference
+        i, j = direction.pairs.T
+        frame = pd.DataFrame(
+            _stress(result.condition)
+            | {
+                "class_a": names[i],
+                "class_b": names[j],
+                "seeds": len(e.per_seed),
+                "difference": e.value,
+                "low": e.low,
+                "high": e.high,
+                "p": e.p,
+                "marked": direction.marked,
+            }
+        )
+        if study.num_classes > MOST_WHOLE:
+            counts = study.counts_of(result.condition).sum(axis=0)
+            frame = frame[(counts[i, j] + counts[j, i]) > 0]
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
 
 
 def costs_table(results: Results) -> pd.DataFrame:
