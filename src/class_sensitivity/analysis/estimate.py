@@ -1,6 +1,7 @@
 """A measurement with its uncertainty: intervals, tests, and how it is written."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,12 +96,12 @@ class Estimate:
     @property
     def low(self) -> Floats:
         """Lower end of the interval; NaN with fewer than two seeds."""
-        return self._interval()[0]
+        return self._interval[0]
 
     @property
     def high(self) -> Floats:
         """Upper end of the interval."""
-        return self._interval()[1]
+        return self._interval[1]
 
     @property
     def p(self) -> Floats:
@@ -177,6 +178,7 @@ class Estimate:
         p = np.where((self.error == 0) & (distance == 0), 0.5, p)
         return np.where(np.isnan(self.variance), np.nan, p)
 
+    @cached_property
     def _interval(self) -> tuple[Floats, Floats]:
         if self.share_of is not None:
             return self._share_interval()

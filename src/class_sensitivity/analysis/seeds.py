@@ -153,5 +153,6 @@ def _fewest(enough: Callable[[Floats], NDArray[np.bool_]], shape: tuple[int, ...
     few, many = np.full(shape, 1.0), np.full(shape, float(MOST_SEEDS))
     while (many - few > 1).any():
         middle = np.ceil((few + many) / 2)
-        few, many = np.where(enough(middle), few, middle), np.where(enough(middle), middle, many)
+        found = enough(middle)
+        few, many = np.where(found, few, middle), np.where(found, middle, many)
     return np.where(enough(many), many, np.inf)

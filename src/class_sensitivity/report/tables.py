@@ -1,7 +1,6 @@
 """Tidy tables of everything the report shows; `docs/tables.md` describes them column by column."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.exchange import Bounds
-from class_sensitivity.analysis.results import Curve, Direction, RelativeMatrix, Results
+from class_sensitivity.analysis.results import Curve, Direction, Results
 from class_sensitivity.analysis.seeds import seeds_to_tell
 from class_sensitivity.analysis.statistics import sign_flip_p
 from class_sensitivity.analysis.suspects import Suspect
@@ -43,18 +42,15 @@ def value_columns(name: str, found: Estimate | Bounds | None) -> Row:
 
 def counts_table(results: Results) -> pd.DataFrame:
     """One row per condition, seed, true and predicted class."""
-    study = results.study
-    classes = list(product(study.class_names, study.class_names))
-    frames = []
+    study, frames = results.study, []
+    names = np.array(study.class_names, object)
     for condition in study.conditions:
         for seed in study.common_seeds(condition):
-            counts = study.counts_of(condition, [seed])[0].ravel()
-            frame = pd.DataFrame(classes, columns=["true", "predicted"])
-            frames.append(frame.assign(**_stress(condition), seed=seed, count=counts))
-            if study.num_classes > MOST_WHOLE:
-                frames[-1] = frames[-1][counts > 0]
-    columns = ["condition", "noise_kind", "noise_frac", "reduction_frac", "seed", "true", "predicted", "count"]
-    return pd.concat(frames, ignore_index=True)[columns]
+            counts = study.counts_of(condition, [seed])[0]
+            true, predicted = np.nonzero(counts if len(names) > MOST_WHOLE else np.ones_like(counts))
+            columns = _stress(condition) | {"seed": seed, "true": names[true], "predicted": names[predicted]}
+            frames.append(pd.DataFrame(columns | {"count": counts[true, predicted]}))
+    return pd.concat(frames, ignore_index=True)
 
 
 def conditions_table(results: Results) -> pd.DataFrame:
@@ -114,49 +110,44 @@ def classes_table(results: Results) -> pd.DataFrame:
 
 def relative_table(results: Results) -> pd.DataFrame:
     """One row per condition and cell of its relative matrix."""
-    names = results.study.class_names
-    frames = []
+    names, frames = np.array(results.study.class_names, object), []
     for condition, versus in results.compared.items():
         matrix = versus.relative
-        flips = sign_flip_p(matrix.cells.per_seed) if len(matrix.seeds) <= 16 else np.full(matrix.marked.shape, np.nan)
         counts = results.study.counts_of(condition, matrix.seeds)
+        shown = np.ones(matrix.marked.shape, bool)
+        if len(names) > MOST_WHOLE:
+            shown = counts.any(axis=0) | (matrix.cells.value != 0)
+        true, predicted = np.nonzero(shown)
+        cells, counts = matrix.cells[true, predicted], counts[:, true, predicted]
         several = len(matrix.seeds) > 1
-        frame = pd.DataFrame(list(product(names, names)), columns=["true", "predicted"])
-        frame = frame.assign(
-            seeds=len(matrix.seeds),
-            mean=counts.mean(axis=0).ravel(),
-            sd=counts.std(axis=0, ddof=1).ravel() if several else np.nan,
-            difference=matrix.cells.value.ravel(),
-            difference_sd=matrix.cells.per_seed.std(axis=0, ddof=1).ravel() if several else np.nan,
-            low=matrix.cells.low.ravel(),
-            high=matrix.cells.high.ravel(),
-            p=matrix.cells.p.ravel(),
-            sign_flip_p=flips.ravel(),
-            judged=matrix.judged.ravel(),
-            marked=matrix.marked.ravel(),
-            seeds_needed=_seeds_for_mark(matrix).ravel() if several else np.nan,
-        )
-        for position, (key, value) in enumerate(_stress(condition).items()):
-            frame.insert(position, key, value)
-        if results.study.num_classes > MOST_WHOLE:
-            frame = frame[(frame["mean"] > 0) | (frame["difference"] != 0)]
-        frames.append(frame)
+        columns = _stress(condition) | {
+            "true": names[true],
+            "predicted": names[predicted],
+            "seeds": len(matrix.seeds),
+            "mean": counts.mean(axis=0),
+            "sd": counts.std(axis=0, ddof=1) if several else np.nan,
+            "difference": cells.value,
+            "difference_sd": cells.per_seed.std(axis=0, ddof=1) if several else np.nan,
+            "low": cells.low,
+            "high": cells.high,
+            "p": cells.p,
+            "sign_flip_p": sign_flip_p(cells.per_seed) if len(matrix.seeds) <= 16 else np.nan,
+            "judged": matrix.judged[true, predicted],
+            "marked": matrix.marked[true, predicted],
+            # After so many a cell would be likely to differ from 0 by itself, two-sided at 5 %.
+            "seeds_needed": seeds_to_tell(cells, np.abs(cells.value), alpha=cells.alpha / 2) if several else np.nan,
+        }
+        frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def _seeds_for_mark(matrix: RelativeMatrix) -> NDArray[np.float64]:
-    """(K, K) seeds after which a cell would be likely to differ from 0 by itself, two-sided at 5 %."""
-    return seeds_to_tell(matrix.cells, np.abs(matrix.cells.value), alpha=matrix.cells.alpha / 2)
 
 
 def sensitivity_table(results: Results) -> pd.DataFrame:
     """One row per kind of stress and class: slope, rank, knee."""
     rows = []
     for kind, curve in results.curves.items():
-        order = np.argsort(-curve.loss.value, kind="stable").tolist()
+        needed = _seeds_for_ranks(curve)
         for index, name in enumerate(results.study.class_names):
             knee, ranks = curve.knees[index], curve.ranks
-            behind = order[order.index(index) + 1 : order.index(index) + 2]
             rows.append(
                 {
                     "stress": kind,
@@ -168,7 +159,7 @@ def sensitivity_table(results: Results) -> pd.DataFrame:
                     "slope_high": curve.slope.high[index],
                     "expected_rank": np.nan if ranks is None else 1 + ranks[index] @ np.arange(len(ranks)),
                     "most_sensitive_probability": np.nan if ranks is None else ranks[index, 0],
-                    "seeds_to_tell_from_next": _seeds_for_rank(curve, index, behind[0]) if behind else np.nan,
+                    "seeds_to_tell_from_next": needed[index],
                     "knee": knee.level,
                     "knee_low": knee.low,
                     "knee_high": knee.high,
@@ -180,10 +171,14 @@ def sensitivity_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _seeds_for_rank(curve: Curve, index: int, behind: int) -> float:
-    """Seeds after which a class would be likely to be told from the one that is ranked behind it."""
-    gap = curve.slope_gaps[index, behind]
-    return float(seeds_to_tell(gap, np.abs(gap.value), alpha=gap.alpha)) if len(curve.seeds) > 1 else np.nan
+def _seeds_for_ranks(curve: Curve) -> NDArray[np.float64]:
+    """(K,) seeds after which a class would be likely to be told from the one that is ranked behind it."""
+    order = np.argsort(-curve.loss.value, kind="stable")
+    needed = np.full(len(order), np.nan)
+    if len(curve.seeds) > 1:
+        gaps = curve.slope_gaps[order[:-1], order[1:]]
+        needed[order[:-1]] = seeds_to_tell(gaps, np.abs(gaps.value), alpha=gaps.alpha)
+    return needed
 
 
 def ranks_table(results: Results) -> pd.DataFrame:
