@@ -121,14 +121,15 @@ def kept_and_left_out(few: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
 
 def test_tables_of_many_classes_leave_out_nothing_but_zeros(results, monkeypatch):
     makers = (counts_table, relative_table, ranks_table, directions_table)
-    found = separability(results.study, alpha=0.05)
+    found, bound = separability(results.study, alpha=0.05), tables.MOST_WHOLE
     few = [*(make(results) for make in makers), Separation(found, ()).table()]
     without_bound(monkeypatch)
     whole = [*(make(results) for make in makers), Separation(found, ()).table()]
     counts, relative, ranks, directions, pairs = map(kept_and_left_out, few, whole)
     assert not counts["count"].any()
     assert not relative[["mean", "difference"]].any(axis=None)
-    assert not ranks["probability"].any()
+    assert not ranks["probability"][ranks["rank"] <= bound].any()
+    assert few[2]["rank"].max() <= bound
     assert not directions["difference"].any()
     assert not directions["marked"].any()
     assert not pairs["look_alikeness"].any()

@@ -183,15 +183,16 @@ def _seeds_for_ranks(curve: Curve) -> NDArray[np.float64]:
 
 def ranks_table(results: Results) -> pd.DataFrame:
     """One row per kind of stress, class and rank of sensitivity (1 = falls most): its probability."""
-    frames, names = [], results.study.class_names
+    frames, names = [], np.array(results.study.class_names, object)
     for kind, curve in results.curves.items():
         if curve.ranks is None:
             continue
-        probability = curve.ranks.ravel()
-        places = np.flatnonzero(probability) if len(names) > MOST_WHOLE else np.arange(len(probability))
-        which, rank = np.divmod(places, len(names))
-        columns = {"stress": kind, "class": np.array(names, object)[which], "rank": rank + 1}
-        frames.append(pd.DataFrame(columns | {"probability": probability[places]}))
+        shown = np.ones(curve.ranks.shape, bool)
+        if len(names) > MOST_WHOLE:
+            shown = (curve.ranks > 0) & (np.arange(len(names)) < MOST_WHOLE)
+        which, rank = np.nonzero(shown)
+        columns = {"stress": kind, "class": names[which], "rank": rank + 1}
+        frames.append(pd.DataFrame(columns | {"probability": curve.ranks[which, rank]}))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -361,5 +362,6 @@ def write_tables(
             written.append(name)
     for results in all_results:
         path = folder / f"{results.study.recipe}.nc"
-        results.study.arrays.to_netcdf(path, engine="netcdf4")
+        packed = {"counts": {"zlib": True}} if results.study.num_classes > MOST_WHOLE else {}
+        results.study.arrays.to_netcdf(path, engine="netcdf4", encoding=packed)
     return written
