@@ -21,7 +21,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 from support.plans import load_one
-from support.synthetic import CIFAR10, THREE, World, shares, write_study
+from support.synthetic import THREE, World, shares, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.estimate import Estimate
@@ -504,11 +504,14 @@ def everything(results: Results) -> Iterator[Axes | AxesArray]:
 
 NAMES: dict[str, tuple[str, ...]] = {
     "two": ("no", "yes"),
-    "ten": CIFAR10,
-    "dollars": ("$", "$5 and $6", r"$\frac{$", r"\alpha"),
-    "markup": ("<script>alert(1)</script>", "a & b", '"quoted" --> {x}', "[/bold]"),
-    "slashes and spaces": ("a/b", r"c\d", " e  f ", "g_h^i%d"),
-    "letters": ("čtyři", "кошка", "γάτα", "قطة", "-1"),
+    "dollars and markup": (
+        *("$", "$5 and $6", r"$\frac{$", r"\alpha"),
+        *("<script>alert(1)</script>", "a & b", '"quoted" --> {x}', "[/bold]"),
+    ),
+    "slashes, spaces and letters": (
+        *("a/b", r"c\d", " e  f ", "g_h^i%d"),
+        *("čtyři", "кошка", "γάτα", "قطة", "-1", "airplane"),
+    ),
     "long": ("x" * 60, "a name of many words that someone gave to a folder of images", "short"),
 }
 

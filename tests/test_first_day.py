@@ -307,11 +307,20 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_own_data_is_one_sentence_before_any_run_begins(forked, tmp_path, fault):
+#: Ways to ask for something that reads the data.
+ASKED = ((), ("inspect=true",), ("-m", "seed=1,2"), ("-m", "status=true"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "ways"),
+    # One of them in every way, the others in one way each.
+    [(fault, ASKED if number == 0 else ASKED[number % 4 :][:1]) for number, fault in enumerate(FAULTS)],
+    ids=FAULTS,
+)
+def test_a_fault_of_own_data_is_one_sentence_before_any_run_begins(forked, tmp_path, fault, ways):
     changed, words = FAULTS[fault]
     path = write_npz(tmp_path / "a.npz", **changed)
-    for asked in ((), ("inspect=true",), ("-m", "seed=1,2"), ("-m", "status=true")):
+    for asked in ways:
         done = forked(*asked, *TINY, f"data.file={path}")
         assert_one_sentence(done, "The data set npz cannot be used: ", words)
         assert not done.runs.exists()
