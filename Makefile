@@ -4,10 +4,10 @@
 # make bench      images a second of training against other ways, fixed costs, memory, accuracy over time, scaling;
 #                 a sweep by launcher, beside busy processes, its memory and its start; the analysis of 20, 200 and
 #                 1,000 runs, and reports of 100 and 1,000 classes; the import of 10,000 and 100,000 image files; the
-#                 explorer's size and speed; about an hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else from data/; all values of the
-#                 training: BENCH="--json training.json"
-# make replicate  all that docs/replication.md rests on, trained from nothing: 265 runs and their report; on 2 cores an estimated
-#                 three and a half hours. It puts your records, tables and figures in the place of those in docs/replication/;
+#                 explorer's size and speed; about an hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else
+#                 from data/; all values of the training: BENCH="--json training.json"
+# make replicate  all that docs/replication.md rests on but the second study on another machine, trained from nothing: 283 runs and their report; on 2 cores an estimated
+#                 four hours. It puts your records, tables and figures in the place of those in docs/replication/;
 #                 with CIFAR10N=CIFAR-10_human.pt (docs/noise.md says where it is from) also the 48 that stand beside published numbers
 # make lint       format, lint and types alone; of the explorer's JavaScript, too, where there is npm
 # make clean      removes the environment, the runs and the report
@@ -41,7 +41,9 @@ replicate: $(VENV)/.installed
 	$(BIN)/python train.py -m experiment=replication runs=$(REPLICATION)/runs
 	$(BIN)/python train.py -m experiment=training_length training.epochs=30 runs=$(REPLICATION)/runs
 	$(BIN)/python train.py -m experiment=model_dependence runs=$(REPLICATION)/runs
+	$(BIN)/python train.py -m experiment=memorising runs=$(REPLICATION)/runs
 	$(BIN)/python analyze.py runs=$(REPLICATION)/runs out=$(REPLICATION)/report
+	rm -rf $(REPLICATION)/records
 	$(BIN)/python -c '$(PACK)' $(REPLICATION)/runs $(REPLICATION)/records
 	rm -rf docs/replication/records
 	mv $(REPLICATION)/records docs/replication/records
@@ -49,6 +51,7 @@ ifdef CIFAR10N
 	$(BIN)/python train.py -m experiment=cross_checks noise.file=$(CIFAR10N) runs=$(REPLICATION)/checks
 	$(BIN)/python train.py -m model=resnet18 noise.kind=human noise.file=$(CIFAR10N) noise.column=aggre,random1,worse \
 	  noise.frac=1 seed=1,2,3 runs=$(REPLICATION)/checks
+	rm -rf $(REPLICATION)/records-checks
 	$(BIN)/python -c '$(PACK)' $(REPLICATION)/checks $(REPLICATION)/records-checks
 	rm -rf docs/replication/records-checks
 	mv $(REPLICATION)/records-checks docs/replication/records-checks

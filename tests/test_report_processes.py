@@ -46,6 +46,19 @@ def test_every_job_is_done_once_by_as_many_processes_as_are_asked_for(processes,
     assert set(places) == {id(big)}, "what the jobs know was copied"
 
 
+@pytest.mark.parametrize("started", [0, 1])
+def test_where_no_further_process_can_be_started_the_jobs_are_done_here(monkeypatch, started):
+    fork, left = os.fork, iter([True] * started)
+
+    def some() -> int:
+        if next(left, False):
+            return fork()
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", some)
+    assert outcomes([os.getpid, os.getpid, os.getpid], 2) == dict.fromkeys(range(3), os.getpid())
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_a_job_raises_comes_back_and_the_others_are_done(processes):
     def fail(error: Exception) -> None:

@@ -101,7 +101,8 @@ STRESS = ["recipe", "condition", "noise_kind", "noise_frac", "reduction_frac"]
 COLUMNS = {
     "counts": [*STRESS, "seed", "true", "predicted", "count"],
     "conditions": [
-        *STRESS, "seeds", "train_size", "steps", "effective_noise", "accuracy", "accuracy_low", "accuracy_high",
+        *STRESS, "seeds", "train_size", "steps", "effective_noise", "learnt",
+        "accuracy", "accuracy_low", "accuracy_high",
         "accuracy_sd", "fall", "fall_low", "fall_high", "asymmetry", "asymmetry_by_chance", "symmetry_p_new_images",
         "symmetry_p_these_images",
     ],

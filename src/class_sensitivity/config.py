@@ -82,6 +82,7 @@ class JobComposer:
         self._loader, self._config = loader, config
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, tuple[Override, bool]] = {}
+        self._groups: dict[str, bool] = {}
         self._composed: dict[tuple[str, ...], _Composed] = {}
 
     def settings(self, words: Sequence[str]) -> TrainSettings:
@@ -94,7 +95,9 @@ class JobComposer:
         parsed = [self._parse(word) for word in words]
         values = [override for override, is_value in parsed if is_value]
         others = [override for override, is_value in parsed if not is_value]
-        if any(_touch(one.key_or_group, other.key_or_group) for one in values for other in others):
+        # Hydra puts values into what files of a group bring, whichever of these words comes first.
+        changes = [override for override in others if not self._chooses_file(override)]
+        if any(_touch(one.key_or_group, other.key_or_group) for one in values for other in changes):
             return train_settings(self._compose(words))
         shape = (*(str(each.input_line) for each in others), "", *(each.key_or_group for each in values))
         if shape in self._composed:
@@ -124,6 +127,15 @@ class JobComposer:
             # Of the names without a dot that are no such setting some are groups.
             and ("." in override.key_or_group or override.key_or_group in _SINGLE_SETTINGS)
         )
+
+    def _chooses_file(self, override: Override) -> bool:
+        """Whether it chooses a file of a group, such as `data=digits`, and changes nothing else."""
+        key = override.key_or_group
+        if override.type is not OverrideType.CHANGE or override.package is not None:
+            return False
+        if key not in self._groups:
+            self._groups[key] = bool(self._loader.get_group_options(key))
+        return self._groups[key] and isinstance(override.value(), str)
 
     def _compose(self, words: Sequence[str]) -> DictConfig:
         job = self._loader.load_sweep_config(self._config, list(words))

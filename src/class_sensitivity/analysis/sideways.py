@@ -42,6 +42,9 @@ _STEP = 1e-3
 #: Shares of which the interval asks whether they fit, evenly spaced in ln rho; between two it is a straight line.
 _CANDIDATES = 33
 
+#: Sizes are used at which a gamma of this much can still be seen.
+_MOST_GAMMA = 3.0
+
 #: A squared slope below this is none.
 _FLAT = 1e-300
 
@@ -55,7 +58,7 @@ class Sideways:
         at: Its exchange rate at every size, the largest first.
         share: rho, the share of the examples that wrong labels leave, fitted to all sizes, with its interval.
         left_over: (M,) accuracy at each size, minus what the shifted curve has there.
-        test: Whether anything is left over; None with one seed.
+        test: Whether anything is left over; None with one seed, or where the share lies beyond what was measured.
     """
 
     noise: Condition
@@ -71,7 +74,7 @@ class Sideways:
 
 
 def sideways_shifts(study: Study, rates: Sequence[ExchangeRates], *, alpha: float = 0.05) -> Iterator[Sideways]:
-    """Every noise level that was run at two sizes or more within the clean learning curve.
+    """Every noise level that was run at two sizes or more, below which the clean learning curve goes on far enough.
 
     Args:
         study: The runs of one recipe.
@@ -89,11 +92,20 @@ def sideways_shifts(study: Study, rates: Sequence[ExchangeRates], *, alpha: floa
             continue
         # With all examples it may stand on another curve.
         first = known.get((noise, curve)) or accuracy_exchange(study, noise, curve, alpha=alpha)
-        # At the smallest size measured there is no room for a share.
-        at = [e for e in (first, *smaller) if 0 < e.size.value < np.inf and e.sizes[-1] < e.examples]
+        at = [each for each in (first, *smaller) if _has_room(each)]
         seeds = study.common_seeds(*curve, *(each.noise for each in at))
         if len(at) >= _FEWEST_SIZES and seeds:
             yield _shift(study, noise, at, seeds, alpha)
+
+
+def _has_room(exchange: Exchange) -> bool:
+    """Whether the clean curve goes on, below this size, as far as wrong labels may well move it.
+
+    That is asked of the design and not of what came out: a size that is used only if its accuracy lies on the curve
+    would have its say where chance lifts it, and none where it does not.
+    """
+    wrong = exchange.wrong if exchange.uninformative is None else exchange.uninformative
+    return bool(exchange.sizes[-1] <= exchange.examples * (1 - wrong) ** _MOST_GAMMA)
 
 
 def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[int], alpha: float) -> Sideways:
@@ -128,7 +140,7 @@ def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[i
         contrast = np.concatenate([along @ weights, -along])
         found.append(accuracy_contrast(study, dict(zip(conditions, contrast, strict=True)), alpha=alpha))
     value, low, high = (np.array([getattr(each, end) for each in found]) for end in ("value", "low", "high"))
-    share = replace(where_zero(candidates, value, low, high), value=np.exp(log_share))
+    share = where_zero(candidates, value, low, high)
 
     fitted, weights, slope = shifted(log_share)
     # (M, M) what is left of differences that a change of the share does not explain.
@@ -137,5 +149,7 @@ def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[i
     contrasts = rest @ np.concatenate([-weights, np.eye(len(at))], axis=1)
     right = np.stack([study.preds_of(each, seeds) == study.labels for each in conditions], axis=-1)
     values = right @ contrasts.T / len(study.labels)
-    test = omnibus_test(values, study.labels, most_seed_freedom=max(1, len(at) - 1))
+    # At the end of what was measured the best share may lie beyond, and something is left over for that reason.
+    inside = 0 < share.value < np.inf
+    test = omnibus_test(values, study.labels, most_seed_freedom=max(1, len(at) - 1)) if inside else None
     return Sideways(noise, tuple(at), share, noisy - fitted, test)

@@ -62,7 +62,7 @@ def plot_sideways(results: Results, shifts: Sequence[Sideways], *, ax: Axes | No
         p = "" if each.test is None else f", p = {each.test.p:.2g}"
         label = f"{each.noise.label}: {each.share.scaled(100).text('.0f')} % of the examples{p}"
         axes.errorbar(each.sizes, values, yerr=ends, fmt="o", color=color, elinewidth=1.2, markersize=5, label=label)
-        moved = at / each.share.value
+        moved = at / np.clip(each.share.value, each.share.least, each.share.most)
         inside = moved <= first.sizes[0]
         axes.plot(moved[inside], curve[inside], "--", color=color, linewidth=1)
     axes.set_xlabel("training examples")

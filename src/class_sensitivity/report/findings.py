@@ -374,18 +374,18 @@ def _exchange(results: Results) -> Iterator[Finding]:
 
 
 def _wrong_labels_learnt(results: Results) -> Iterator[Finding]:
-    """How many of its wrong labels a network believes, where that was measured, at the highest level."""
+    """How many of its wrong labels a network believes, where that was measured and most labels are wrong."""
     study = results.study
     known = [each for each in study.conditions if each.is_noisy and not np.isnan(study.mean_of("learnt", each))]
     if not known:
         return
-    most = max(known, key=lambda each: each.noise_frac)
+    most = max(known, key=lambda each: study.mean_of("effective_noise", each))
     share = 100 * study.mean_of("learnt", most)
     sentence = f"After training the network predicts {share:.0f} % of the wrong labels at {most.label}"
     kind = make_noise_kind(most.noise_kind, most.noise_options)
     if kind.uninformative_share(most.noise_frac, study.num_classes) is not None:  # they are no likely mistakes
         by_chance = 100 * (1 - float(results.of(most).accuracy.value)) / (study.num_classes - 1)
-        sentence += f"; if it believed none, its mistakes would still hit about {by_chance:.0f} %"
+        sentence += f"; if it believed none, mistakes as frequent as on test images would hit {by_chance:.0f} %"
     yield Finding(f"{sentence}.", condition=most)
 
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -41,12 +41,13 @@ def done_side_by_side(
             fork, does the jobs here, in their order.
     """
     number = min(processes or at_once(1, _PROCESS_BYTES), len(jobs))
-    outcomes = _forked(jobs, number) if number > 1 and sys.platform == "linux" else iter(())
     waiting = dict(enumerate(jobs))
-    for place, outcome in outcomes:
-        if not isinstance(outcome.exception(), BrokenProcessPool):
-            del waiting[place]
-            yield place, outcome
+    if number > 1 and sys.platform == "linux":
+        with closing(_forked(jobs, number)) as outcomes:
+            for place, outcome in outcomes:
+                if not isinstance(outcome.exception(), BrokenProcessPool):
+                    del waiting[place]
+                    yield place, outcome
     for place, job in waiting.items():
         yield place, _done_here(job)
 
@@ -60,7 +61,8 @@ def _done_here(job: Callable[[], T]) -> Future[T]:
     return outcome
 
 
-def _forked(jobs: Sequence[Callable[[], T]], number: int) -> Iterator[tuple[int, Future[T]]]:
+def _forked(jobs: Sequence[Callable[[], T]], number: int) -> Generator[tuple[int, Future[T]], None, None]:
+    """The outcomes of jobs; none where no process can be started."""
     global _JOBS
     _JOBS = jobs
     context = multiprocessing.get_context("fork")
@@ -69,8 +71,12 @@ def _forked(jobs: Sequence[Callable[[], T]], number: int) -> Iterator[tuple[int,
     try:
         with ProcessPoolExecutor(number, context, initializer=_begin, initargs=(alive, parent)) as pool:
             try:
-                with _quietly_forking():
-                    numbers = {pool.submit(_do, place): place for place in range(len(jobs))}
+                try:
+                    with _quietly_forking():
+                        numbers = {pool.submit(_do, place): place for place in range(len(jobs))}
+                except (OSError, BrokenProcessPool):  # no memory, or too many processes
+                    parent.close()
+                    return
                 yield from ((numbers[outcome], outcome) for outcome in as_completed(numbers))
             except BaseException:
                 parent.close()
@@ -83,7 +89,7 @@ def _forked(jobs: Sequence[Callable[[], T]], number: int) -> Iterator[tuple[int,
 
 @contextmanager
 def _quietly_forking() -> Iterator[None]:
-    """Processes that are forked here never see Ctrl+C, which a terminal sends to all; this one sees it afterwards."""
+    """Processes that are forked here never see Ctrl+C, which a terminal sends to all; this one does."""
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with warnings.catch_warnings():

@@ -113,6 +113,8 @@ class Separation:
         i, j = np.array(self.found.pairs, np.int64).reshape(-1, 2).T
         if len(names) > MOST_WHOLE:
             confused = directed.value[i, j] + directed.value[j, i] > 0
+            for growth in self.found.growth.values():
+                confused |= np.nan_to_num(growth.value[i, j]) != 0
             i, j = i[confused], j[confused]
         columns: dict[str, object] = {"class_a": names[i], "class_b": names[j], "seeds": len(self.found.seeds)}
         columns |= {"look_alikeness": alike.value[i, j], "low": alike.low[i, j], "high": alike.high[i, j]}

@@ -68,6 +68,7 @@ def conditions_table(results: Results) -> pd.DataFrame:
                 "train_size": study.mean_of("train_size", condition),
                 "steps": study.mean_of("steps", condition),
                 "effective_noise": study.mean_of("effective_noise", condition),
+                "learnt": study.mean_of("learnt", condition),
                 "accuracy": float(accuracy.value),
                 "accuracy_low": float(accuracy.low),
                 "accuracy_high": float(accuracy.high),

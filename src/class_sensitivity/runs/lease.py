@@ -106,8 +106,9 @@ def _interrupts_wait() -> Iterator[Callable[[], bool]]:
         Tells whether one came.
     """
     usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or usual is None:
-        yield lambda: False  # Python's handlers run in the main thread; None is one that it does not know
+    if threading.current_thread() is not threading.main_thread() or usual in (None, signal.SIG_IGN):
+        # Python's handlers run in the main thread; None is one that it does not know, and what is ignored ends no wait.
+        yield lambda: False
         return
     came: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _: came.append(number))
