@@ -99,6 +99,7 @@ print(len(names))
 """
 
 
+@pytest.mark.slow
 def test_importing_any_module_changes_nothing_global():
     package = Path(cs.__file__).parent
     modules = [path for path in package.rglob("*.py") if path != package / "__init__.py"]

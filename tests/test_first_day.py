@@ -65,6 +65,7 @@ SURROUNDINGS = {
 }
 
 
+@pytest.mark.slow
 def test_neither_command_asks_its_surroundings(command, forked, tmp_path):
     (tmp_path / "home").mkdir()
     # Read from the current directory, before that of the user.

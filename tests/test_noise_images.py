@@ -65,6 +65,7 @@ def test_32_bits_are_exact_at_the_extremes():
     assert Neighbour().apply(examples, np.random.default_rng(0)).tolist() == [2]
 
 
+@pytest.mark.slow
 @pytest.mark.cifar10
 def test_neighbours_of_cifar10_against_scikit_learn(cifar10):
     from sklearn.neighbors import NearestNeighbors

@@ -197,6 +197,7 @@ def falling(*losses: float, bend: float = 0.0) -> dict[str, Floats]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("test", "stressed", "low", "high"),
     [

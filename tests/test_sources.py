@@ -191,6 +191,7 @@ def test_a_class_may_have_no_test_image():
     assert ImageArrays(**(FITTING | {"test_labels": np.array([1, 1])})).num_classes == 2
 
 
+@pytest.mark.slow
 @pytest.mark.cifar10
 def test_cifar10_is_what_torchvision_reads(cifar10, cifar10_dir):
     from torchvision.datasets import CIFAR10

@@ -336,6 +336,7 @@ def test_auto_is_32_bits_where_bf16_gradients_read_memory_that_nothing_was_writt
     assert setup.set_up(make_run(*model, f"training.precision={asked}")).execution.precision == used
 
 
+@pytest.mark.slow
 def test_what_training_imports_is_out_of_the_garbage_collectors_sight_until_the_end():
     script = """
 import atexit, gc
