@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import ROOT, in_a_process_of_its_own, machine
-from table import HEADER, Row, row
+from table import GrowingTable, Row, row
 
 # Nothing large is imported here: on Linux a child's peak memory is never less than its parent's.
 
@@ -135,30 +135,21 @@ def main() -> None:
     if arguments.write:
         print(json.dumps(write(arguments.write[0], Path(arguments.write[1]))))
         return
-    described = machine()
-    print(described)
-    print(HEADER)
-    rows: list[Row] = []
-
-    def show(new: list[Row]) -> None:
-        rows.extend(new)
-        print("\n".join(each.line() for each in new), flush=True)
-
+    table = GrowingTable(machine())
     for kind in arguments.kinds:
         with tempfile.TemporaryDirectory() as scratch:
             _, peak, output = in_a_process_of_its_own([__file__, "--write", kind, scratch])
-            show(
+            table.show(
                 [
                     row(f"{kind}: writing the page", "s", [json.loads(output)["write_s"]]),
                     row(f"{kind}: peak memory with the analysis", "MB", [peak]),
                 ]
             )
-            show(measure(kind, Path(scratch) / "page" / "explorer.html", arguments.repeats))
+            table.show(measure(kind, Path(scratch) / "page" / "explorer.html", arguments.repeats))
     for place in arguments.pages:
-        show(measure(place.parent.name, place, arguments.repeats))
+        table.show(measure(place.parent.name, place, arguments.repeats))
     if arguments.json:
-        content = {"machine": described, "rows": [each.as_json() for each in rows]}
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+        table.write(arguments.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ is that of the largest one.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 
 from analysis import ROOT, machine, megabytes
-from table import HEADER, Row, ratio, row
+from table import GrowingTable, Row, ratio, row
 
 # Nothing large is imported here: on Linux a child's peak memory is never less than its parent's.
 
@@ -97,26 +96,17 @@ def main() -> None:
     if not hasattr(os, "sched_setaffinity"):
         raise SystemExit("This system does not let a process be kept to some cores; measure on Linux.")
     os.chdir(ROOT)
-    described = machine()
-    print(described)
-    print(HEADER)
-    rows: list[Row] = []
-
-    def show(new: list[Row]) -> None:
-        rows.extend(new)
-        print("\n".join(each.line() for each in new), flush=True)
-
+    table = GrowingTable(machine())
     for runs in arguments.runs:
-        show(measure(runs.name, runs.resolve(), arguments.repeats))
+        table.show(measure(runs.name, runs.resolve(), arguments.repeats))
     for classes in arguments.classes:
         with tempfile.TemporaryDirectory() as scratch:
             root = Path(scratch) / "runs"
             command = [sys.executable, __file__, "--write", str(classes), str(root)]
             subprocess.run(command, check=True)
-            show(measure(f"{classes:,} classes", root, arguments.repeats))
+            table.show(measure(f"{classes:,} classes", root, arguments.repeats))
     if arguments.json:
-        content = {"machine": described, "rows": [each.as_json() for each in rows]}
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+        table.write(arguments.json)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis import machine
-from table import HEADER, Row, ratio, row
+from table import GrowingTable, Row, ratio, row
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -169,10 +169,9 @@ def main() -> None:
     chosen = arguments.sections.split(",")
     if unknown := set(chosen) - set(sections):
         parser.error(f"there is no section {min(unknown)}; there are {', '.join(sections)}")
-    print(machine(), HEADER, sep="\n")
+    table = GrowingTable(machine())
     for name in chosen:
-        for line in sections[name]():
-            print(line.line(), flush=True)
+        table.show(sections[name]())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Rows of measurements: printed as one aligned table, written as JSON."""
 
+import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 NAME, NUMBER = 64, 10
@@ -42,6 +44,30 @@ class Row:
             numbers += [min(self.values), max(self.values)]
         cells = [_short(number).rjust(NUMBER) for number in numbers] + [" " * NUMBER] * (3 - len(numbers))
         return f"{self.name:{NAME}}  {'  '.join(cells)}  {len(self.values):>3}  {self.unit}"
+
+
+class GrowingTable:
+    """Rows that are printed as they are measured.
+
+    Args:
+        machine: On what, in a line above them.
+    """
+
+    def __init__(self, machine: str) -> None:
+        self._machine = machine
+        self._rows: list[Row] = []
+        print(machine, HEADER, sep="\n")
+
+    def show(self, rows: Iterable[Row]) -> None:
+        """Prints further rows."""
+        for each in rows:
+            self._rows.append(each)
+            print(each.line(), flush=True)
+
+    def write(self, path: Path) -> None:
+        """Writes everything that was shown as JSON."""
+        content = {"machine": self._machine, "rows": [each.as_json() for each in self._rows]}
+        path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def row(name: str, unit: str, values: Sequence[float]) -> Row:

@@ -21,7 +21,6 @@ _IDLE = {"data.download"}
 #: Where data sets are if nobody says another place; packed copies of runs say this one, too.
 _USUAL_PLACE = ("data.dir", "data")
 
-
 #: Words that Hydra takes for something else than text.
 _NO_TEXT = {"true", "false", "null", "nan", "inf"}
 

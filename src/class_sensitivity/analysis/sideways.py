@@ -119,17 +119,19 @@ def _shift(study: Study, noise: Condition, at: Sequence[Exchange], seeds: list[i
     # Only shares that keep every size within what was measured.
     bounds = float(sizes[-1] - places.min()), 0.0
 
+    def clean_at(log_share: float) -> tuple[Floats, Floats]:
+        """(M,) the curve at a share of every size, and (M, L) its weights."""
+        return monotone_curve(sizes, clean, places + log_share)
+
     def shifted(log_share: float) -> tuple[Floats, Floats, Floats]:
-        """(M,) the curve at a share of every size, (M, L) its weights, and (M,) its slopes by the share's log."""
-        fitted, weights = monotone_curve(sizes, clean, places + log_share)
+        """The same, and (M,) its slopes by the share's log."""
+        fitted, weights = clean_at(log_share)
         near = np.clip([log_share - _STEP, log_share + _STEP], *bounds)
-        below, above = (monotone_curve(sizes, clean, places + each)[0] for each in near)
+        below, above = (clean_at(each)[0] for each in near)
         return fitted, weights, (above - below) / np.diff(near)
 
     log_share = minimize_scalar(
-        lambda x: float(((monotone_curve(sizes, clean, places + x)[0] - noisy) ** 2).sum()),
-        bounds=bounds,
-        method="bounded",
+        lambda x: float(((clean_at(x)[0] - noisy) ** 2).sum()), bounds=bounds, method="bounded"
     ).x
     conditions = (*curve, *(each.noise for each in at))
     candidates = np.linspace(*bounds, _CANDIDATES)
