@@ -69,13 +69,13 @@ def test_a_kind_at_its_defaults_is_the_condition_of_its_name_and_share(kind):
         (
             Condition(reduction_frac=0.125, match_steps=True),
             "reduction-0.125-matched-steps",
-            "12.5 % of the data removed (matched steps)",
+            "12.5 % of the data removed (more passes)",
             "reduction-matched-steps",
         ),
         (
             Condition(reduction_frac=0.125, match_steps="masked"),
             "reduction-0.125-masked-steps",
-            "12.5 % of the data removed (masked steps)",
+            "12.5 % of the data removed (smaller batches)",
             "reduction-masked-steps",
         ),
         (
@@ -126,7 +126,7 @@ def test_a_series_is_told_from_another_in_words():
     assert noisy.series_label == "label noise (pair, of cat and dog, stratified)"
     assert noisy.label == "10 % noise (pair, of cat and dog, stratified)"
     reduced = Condition(reduction_frac=0.1, match_steps=True, stratified=True)
-    assert reduced.series_label == "data reduction (matched steps, stratified)"
+    assert reduced.series_label == "data reduction (more passes, stratified)"
 
 
 def test_names_of_conditions_never_change():

@@ -95,7 +95,7 @@ def test_slopes_are_those_of_polyfit_over_all_levels(loaded, results, files):
         "label noise (shuffle)",
         "label noise (symmetric)",
         "data reduction",
-        "data reduction (matched steps)",
+        "data reduction (more passes)",
     ]
     assert results.curves["shuffle"].slope.value[2] == results.curves["shuffle"].slope.value.min()
     assert results.curves["shuffle"].ranks[2, 0] > 0.5, "cow falls most"

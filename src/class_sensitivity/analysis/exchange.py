@@ -125,7 +125,7 @@ class Exchange:
 
     @property
     def matched_steps(self) -> bool:
-        """Whether the smaller sets took as many optimiser steps."""
+        """Whether the smaller sets took as many optimiser steps, by more passes or in smaller batches."""
         return bool(self.curve[-1].match_steps)
 
     @property
@@ -192,8 +192,8 @@ def exchange_rates(study: Study, *, alpha: float = 0.05) -> Iterator[ExchangeRat
     """The exchange rate under every noise condition, where a clean learning curve was measured on the same seeds.
 
     One curve serves all levels, so that they can be compared: the one within which most of them lie, and of several
-    such one whose sets take as many optimiser steps as the full one. Fewer steps do harm of their own, and the same
-    recall then takes more examples.
+    such one whose sets take as many optimiser steps as the full one, by more passes rather than in smaller batches. A
+    shorter training does harm of its own, and the same recall then takes more examples.
 
     Args:
         study: The runs of one recipe.

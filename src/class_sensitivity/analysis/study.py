@@ -208,7 +208,8 @@ class Study:
             noise_classes: Names of the classes that may be touched; empty means all.
             noise_options: The settings that this kind of noise alone has, where they are not at their default.
             reduction_frac: Share of the training set removed.
-            match_steps: As many optimiser steps as without reduction, and how.
+            match_steps: As many optimiser steps as without reduction: True by more passes, `masked` by smaller
+                batches.
             stratified: Examples are touched and removed in proportion from every class.
 
         Raises:

@@ -100,8 +100,8 @@ class StressedDataModule(pl.LightningDataModule):
     def _visits(self, epoch: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Which examples an epoch visits, in their order, and how each is augmented.
 
-        One pass, or with matched steps as many as it takes. All are drawn for the pool, and what was removed is left
-        out: a reduced set is seen in the order of the full one, which pairs its runs better with the baseline's.
+        One pass, or with `match_steps=true` as many as it takes. All are drawn for the pool, and what was removed is
+        left out: a reduced set is seen in the order of the full one, which pairs its runs better with the baseline's.
         """
         pool, size = self.train_set.pool, len(self.train_set.indices)
         passes = -(-self.visits // size)

@@ -234,7 +234,8 @@ def caveats(results: Results) -> list[str]:
     if rough:
         sentences.append(
             f"Quality against quantity is read off smaller sets that took fewer steps ({', '.join(rough)}), so "
-            "wrong labels look cheaper than they are; reduction.match_steps=true trains on them as long as on all."
+            "wrong labels look cheaper than they are; reduction.match_steps=true makes more passes over them, so that "
+            "training is as long as on all examples."
         )
     short = [curve.label for curve in results.curves.values() if len(curve.levels) < KNEE_LEVELS]
     if short:

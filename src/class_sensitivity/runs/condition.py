@@ -28,7 +28,7 @@ class Condition:
             digest of what it holds.
         noise_given: Those that name files, as they were given: for words, and no part of what is compared.
         reduction_frac: Share of the training set removed.
-        match_steps: As many optimiser steps as without reduction, and how (`Reduction`).
+        match_steps: As many optimiser steps as without reduction: True by more passes, `masked` by smaller batches.
         stratified: Examples are touched and removed in proportion from every class.
 
     Examples:
@@ -97,7 +97,7 @@ class Condition:
 
     @property
     def series_label(self) -> str:
-        """The same in words, such as `label noise (shuffle)` or `data reduction (matched steps)`."""
+        """The same in words, such as `label noise (shuffle)` or `data reduction (more passes)`."""
         if self.is_noisy:
             return f"label noise ({self._noise_in_words})"
         details = [self._matched] * bool(self.match_steps) + ["stratified"] * self.stratified
@@ -147,7 +147,9 @@ class Condition:
             parts.append(kind + details * bool(chosen))
         if self.is_reduced:
             share = f"-{self.reduction_frac!r}" if with_levels else ""
-            parts.append(f"reduction{share}" + (f"-{self._matched.replace(' ', '-')}" if self.match_steps else ""))
+            # Not the words of the label: paths of runs that exist hold these.
+            steps = "-matched-steps" if self.match_steps is True else f"-{self.match_steps}-steps"
+            parts.append(f"reduction{share}{steps if self.match_steps else ''}")
         if self.stratified:
             parts.append("stratified")
         return parts
@@ -167,7 +169,7 @@ class Condition:
 
     @property
     def _matched(self) -> str:
-        return "matched steps" if self.match_steps is True else f"{self.match_steps} steps"
+        return "more passes" if self.match_steps is True else "smaller batches"
 
     @property
     def _noise_in_words(self) -> str:

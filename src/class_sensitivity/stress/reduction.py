@@ -18,7 +18,7 @@ class Reduction:
     Attributes:
         frac: Share removed, in [0, 1).
         match_steps: Take as many optimiser steps as without reduction: True by more passes over fewer examples,
-            `MASKED` by one pass in smaller batches, those of the full set without the removed examples.
+            `MASKED` by smaller batches, which are those of the full set without the removed examples.
     """
 
     frac: float = 0.0
