@@ -55,7 +55,7 @@ def stage_write(root: Path, out: Path, number: int) -> dict[str, float]:
 
 def stage_load(root: Path, out: Path, number: int) -> dict[str, float]:
     """Reads all runs."""
-    from class_sensitivity.analysis.study import load_runs
+    from class_sensitivity.analysis.loading import load_runs
 
     begun = time.perf_counter()
     load_runs(root)
@@ -65,8 +65,8 @@ def stage_load(root: Path, out: Path, number: int) -> dict[str, float]:
 def stage_statistics(root: Path, out: Path, number: int) -> dict[str, float]:
     """Reads all runs and computes everything that the report shows; then the claims and the tables."""
     from class_sensitivity.analysis.claims.cifar10 import CLAIMS
+    from class_sensitivity.analysis.loading import load_runs
     from class_sensitivity.analysis.sensitivity import analyse
-    from class_sensitivity.analysis.study import load_runs
     from class_sensitivity.report.tables import write_tables
 
     (study,) = load_runs(root)

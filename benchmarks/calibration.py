@@ -25,12 +25,13 @@ from class_sensitivity.analysis import moderation
 from class_sensitivity.analysis.claims.evidence import candidates, noise
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, POINTS, REPRODUCED, Comparison, judge_part
 from class_sensitivity.analysis.contrasts import class_contrasts, pair_contrasts
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
 from class_sensitivity.analysis.results import Curve, RelativeMatrix
 from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed, seeds_needed_by, seeds_to_find, seeds_to_tell
 from class_sensitivity.analysis.sensitivity import analyse, dose_response, relative_matrix
 from class_sensitivity.analysis.statistics import benjamini_hochberg
-from class_sensitivity.analysis.study import Study, load_runs
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 SEEDS = (2, 3, 5, 8, 10)

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.sensitivity import removes_what_is_touched
-from class_sensitivity.analysis.study import Study, load_runs
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import normalise
 from class_sensitivity.runs.condition import BASELINE, Condition
 

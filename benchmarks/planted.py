@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from class_sensitivity.analysis.study import load_runs
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.suspects import suspect_images
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.inspection import Inspection, read_inspection

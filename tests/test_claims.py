@@ -30,10 +30,10 @@ from class_sensitivity.analysis.claims.judging import (
 )
 from class_sensitivity.analysis.claims.next_runs import next_runs
 from class_sensitivity.analysis.contrasts import accuracy_contrast
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.seeds import seeds_needed_by
 from class_sensitivity.analysis.sensitivity import analyse
-from class_sensitivity.analysis.study import load_runs
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: Every claim of the article by its id.

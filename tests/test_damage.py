@@ -17,7 +17,7 @@ from support.records import at
 from support.same_bits import assert_same_result
 from support.training import trained
 
-from class_sensitivity.analysis.study import load_runs
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.errors import UserError
 from class_sensitivity.runs.directory import is_complete, read_record, write_record
 from class_sensitivity.runs.record import RunRecord

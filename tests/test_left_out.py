@@ -16,7 +16,7 @@ from support.plans import WORLD, load_one, write_plan
 from support.synthetic import THREE, shares, write_run
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.study import LeftOut, load_runs
+from class_sensitivity.analysis.loading import LeftOut, load_runs
 from class_sensitivity.runs import directory as run_directory
 from class_sensitivity.runs.condition import BASELINE
 

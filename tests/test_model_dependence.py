@@ -16,16 +16,11 @@ from support.synthetic import CIFAR10, THREE, World, shares
 
 from class_sensitivity.analysis import moderation
 from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.analysis.compared_models import compare_models, models_of_one_data_set
+from class_sensitivity.analysis.confusable_pairs import confusable_pairs
 from class_sensitivity.analysis.contrasts import class_contrasts
 from class_sensitivity.analysis.estimate import Estimate
-from class_sensitivity.analysis.model_dependence import (
-    ModelDependence,
-    compare_models,
-    confusable_pairs,
-    model_dependence,
-    model_dependences,
-    models_of_one_data_set,
-)
+from class_sensitivity.analysis.model_dependence import ModelDependence, model_dependence, model_dependences
 from class_sensitivity.analysis.omnibus import omnibus_test
 from class_sensitivity.analysis.separability import separability
 from class_sensitivity.analysis.statistics import benjamini_hochberg, variance_components

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.sensitivity import analyse
-from class_sensitivity.analysis.study import load_runs
 from class_sensitivity.errors import RunError
 from class_sensitivity.report.tables import classes_table, relative_table
 from class_sensitivity.runs.directory import find_run_directories, read_record, write_record

@@ -24,9 +24,9 @@ from support.reports import (
 from support.synthetic import THREE, World, shares, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
-from class_sensitivity.analysis.study import load_runs
 from class_sensitivity.data.health import HealthReport
 from class_sensitivity.data.inspection import Inspection
 from class_sensitivity.data.lookalikes import image_separation

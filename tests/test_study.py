@@ -19,8 +19,9 @@ from support.synthetic import CIFAR10, THREE, World, shares, write_run, write_st
 
 from class_sensitivity import confusion
 from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.sensitivity import analyse
-from class_sensitivity.analysis.study import Study, load_runs
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 # Arranging

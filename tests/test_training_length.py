@@ -9,7 +9,8 @@ import torch
 from conftest import MakeRun
 from torch.nn import functional
 
-from class_sensitivity.analysis.study import Study, load_runs
+from class_sensitivity.analysis.loading import load_runs
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.analysis.training_length import TrainingLengths, training_lengths
 from class_sensitivity.report.training_length import LengthsOfRecipe, lengths_of, write_lengths
 from class_sensitivity.runs.condition import BASELINE, Condition

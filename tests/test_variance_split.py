@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.synthetic import THREE, World, shares, write_run
 
-from class_sensitivity.analysis.study import load_runs
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.variance_split import FallVariance, VarianceSplit, variance_splits
 from class_sensitivity.figures.variance import plot_variance_split
 from class_sensitivity.report import variance

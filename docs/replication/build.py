@@ -23,9 +23,10 @@ from scipy import stats
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.estimate import with_interval
 from class_sensitivity.analysis.exchange import ExchangeRates, accuracy_exchange
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
-from class_sensitivity.analysis.study import Study, load_runs
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.analysis.training_length import training_lengths
 from class_sensitivity.confusion import accuracy, recall
 from class_sensitivity.figures.axes import figure_of, house_style

@@ -17,15 +17,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from class_sensitivity.analysis.contrasts import cell_contrasts, class_contrasts, pair_contrasts
     from class_sensitivity.analysis.estimate import Estimate
+    from class_sensitivity.analysis.loading import LoadedRuns, load_runs
     from class_sensitivity.analysis.results import RelativeMatrix, Results
     from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
-    from class_sensitivity.analysis.study import LoadedRuns, Study, load_runs
+    from class_sensitivity.analysis.study import Study
     from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: Name -> the module that it is from.
 _MODULES = {
-    "load_runs": "analysis.study",
-    "LoadedRuns": "analysis.study",
+    "load_runs": "analysis.loading",
+    "LoadedRuns": "analysis.loading",
     "Study": "analysis.study",
     "Condition": "runs.condition",
     "BASELINE": "runs.condition",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
-from class_sensitivity.analysis.study import Study, load_runs
+from class_sensitivity.analysis.loading import load_runs
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 from support.synthetic import THREE, World, shares, write_study
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
-from class_sensitivity.analysis.study import StreamStudy, Study
+from class_sensitivity.analysis.loading import StreamStudy
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 Floats = NDArray[np.float64]

@@ -25,10 +25,11 @@ from class_sensitivity.analysis.advice import advise, has_learnt
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.claims.claim_set import ClaimSet, Focus
 from class_sensitivity.analysis.claims.next_runs import next_runs
+from class_sensitivity.analysis.loading import LeftOut, LoadedRuns, load_runs
 from class_sensitivity.analysis.prices import advise_on_prices
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
-from class_sensitivity.analysis.study import LeftOut, LoadedRuns, Study, load_runs
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.analysis.suspects import Suspect, suspect_images
 from class_sensitivity.analysis.variance_split import VarianceSplit, variance_splits
 from class_sensitivity.data.arrays import ImageArrays

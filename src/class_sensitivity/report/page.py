@@ -20,8 +20,8 @@ from class_sensitivity.analysis.claims.judging import (
     UNDECIDED,
     Verdict,
 )
+from class_sensitivity.analysis.loading import LeftOut
 from class_sensitivity.analysis.results import MIN_MEAN_COUNT, Results
-from class_sensitivity.analysis.study import LeftOut
 from class_sensitivity.report.findings import Line
 from class_sensitivity.settings import AnalyzeSettings
 

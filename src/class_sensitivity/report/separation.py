@@ -7,15 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from class_sensitivity.analysis.compared_models import models_of_one_data_set, names_of
+from class_sensitivity.analysis.confusable_pairs import ConfusablePair, confusable_pairs
 from class_sensitivity.analysis.estimate import with_interval
-from class_sensitivity.analysis.model_dependence import (
-    ConfusablePair,
-    ModelDependence,
-    confusable_pairs,
-    model_dependences,
-    models_of_one_data_set,
-    names_of,
-)
+from class_sensitivity.analysis.model_dependence import ModelDependence, model_dependences
 from class_sensitivity.analysis.pair_agreement import RankCorrelation, pair_agreement
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.separability import Separability, separability

@@ -14,9 +14,9 @@ from class_sensitivity.analysis.claims.judging import (
     Verdict,
     judge_part,
 )
+from class_sensitivity.analysis.compared_models import ComparedModels, compare_models
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts, pair_contrasts
 from class_sensitivity.analysis.estimate import Estimate
-from class_sensitivity.analysis.model_dependence import ComparedModels, compare_models
 from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.analysis.statistics import bend_weights
 from class_sensitivity.analysis.study import Study
