@@ -128,6 +128,12 @@ def test_what_trains_nothing_does_not_wait_for_torch(command, arguments):
     done = command(*arguments, python=("-X", "importtime"))
     assert "import time:" in done.stderr
     assert not IMPORTS_TORCH.search(done.stderr)
+    if arguments == ("--help",):
+        groups = {group: set(names_in(group)) for group in ("data", "model", "experiment")}
+        shown = dict(re.findall(r"^(\w+): (\w+(?:, \w+)*)$", done.stdout, re.MULTILINE))
+        assert {group: set(names.split(", ")) for group, names in shown.items()} == groups
+        assert "conf/train.yaml" in done.stdout
+        assert "powered by Hydra" not in done.stdout
 
 
 def test_the_trace_of_imports_would_show_torch():

@@ -130,6 +130,10 @@ def test_what_analyses_nothing_loads_nothing_heavy(arguments):
     if arguments != ("alpha=2",):
         assert done.returncode == 0
         assert "alpha" in done.stdout
+    if arguments == ("--help",):
+        assert "conf/analyze.yaml" in done.stdout
+        # What belongs to training is refused here, so it is not offered.
+        assert not re.search(r"^(data|model|experiment): \w", done.stdout, re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
