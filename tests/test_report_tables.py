@@ -1,7 +1,6 @@
 """The tables of a report: documented, alike in both formats, and with the numbers of the analysis."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 from numpy.typing import NDArray
-from support.commands import ROOT
 from support.plans import load_one
-from support.reports import PLAN, RESAMPLES, WORLD, csv_of, leave_unpictured, parquet_of, settings
+from support.reports import PLAN, RESAMPLES, WORLD, csv_of, documented_columns, leave_unpictured, parquet_of, settings
 from support.synthetic import THREE, made_up_run, make_record, settings_of, write_record, write_run, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise
@@ -155,17 +153,11 @@ COLUMNS = {
 
 
 def test_the_tables_are_those_that_are_documented(report):
-    documented = {}
-    for line in (ROOT / "docs" / "tables.md").read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        if len(cells) == 3 and cells[0] not in ("table", "---"):
-            documented[cells[0]] = cells[1:]
-    assert set(documented) == set(COLUMNS)
-    for name, (_, text) in documented.items():
-        # A remark in brackets may quote a value.
-        named = re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", text))
-        assert named
-        assert set(named) <= set(COLUMNS[name]), name
+    documented = documented_columns()
+    assert set(documented) == {*COLUMNS, "training_length"}
+    for name, columns in COLUMNS.items():
+        assert documented[name]
+        assert documented[name] <= set(columns), name
     assert {path.name for path in (report / "tables").iterdir() if path.suffix != ".nc"} == {
         f"{name}.{ending}" for name in COLUMNS for ending in ("csv", "parquet")
     }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeRun
+from support.reports import documented_columns
 from torch.nn import functional
 
 from class_sensitivity.analysis.loading import load_runs
@@ -127,6 +128,7 @@ def test_report_gives_lines_figures_and_a_table(found, tmp_path):
     for spec in specs:
         spec.draw()
     assert write_lengths([recipe], tmp_path) == ["training_length"]
+    assert documented_columns()["training_length"] < set(recipe.table().columns)
     table = recipe.table().set_index(["epochs", "condition", "class"])
     assert table.loc[(10, NOISY.name, "*"), "learnt"] == pytest.approx(0.6025)
     assert table.loc[(10, NOISY.name, "bee"), "fall"] == pytest.approx(float(of(found, NOISY).class_falls[1].value[1]))

@@ -50,6 +50,19 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def documented_columns() -> dict[str, set[str]]:
+    """The columns that docs/tables.md names of each table; a row without a name goes on with the table above."""
+    documented: dict[str, set[str]] = {}
+    table = ""
+    for line in (ROOT / "docs" / "tables.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 3 and cells[0] not in ("table", "---"):
+            table = cells[0] or table
+            # A remark in brackets may quote a value.
+            documented.setdefault(table, set()).update(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", cells[2])))
+    return documented
+
+
 def leave_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made but not drawn: their looks are tested elsewhere, and this is ten times faster."""
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(b"drawn"))
