@@ -6,9 +6,11 @@
 #                 1,000 runs, and reports of 100 and 1,000 classes; the import of 10,000 and 100,000 image files; the
 #                 explorer's size and speed; about an hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else
 #                 from data/; all values of the training: BENCH="--json training.json"
-# make replicate  all that docs/replication.md rests on but the second study on another machine, trained from nothing: 283 runs and their report; on 2 cores an estimated
-#                 four hours. It puts your records, tables and figures in the place of those in docs/replication/;
-#                 with CIFAR10N=CIFAR-10_human.pt (docs/noise.md says where it is from) also the 48 that stand beside published numbers
+# make replicate  all that docs/replication.md rests on but the second study on another machine, trained from nothing: 283
+#                 runs and their report; on 2 cores an estimated four hours. It puts your
+#                 records, tables and figures in the place of those in docs/replication/; with
+#                 CIFAR10N=CIFAR-10_human.pt (docs/noise.md says where it is from) also the 48 that stand beside
+#                 published numbers
 # make lint       format, lint and types alone; of the explorer's JavaScript, too, where there is npm
 # make clean      removes the environment, the runs and the report
 PYTHON ?= python3
