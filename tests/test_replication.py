@@ -14,7 +14,7 @@ from class_sensitivity.confusion import confusion_counts
 from class_sensitivity.runs.directory import find_run_directories, read_record
 
 FOLDER = ROOT / "docs" / "replication"
-ROOTS = (FOLDER / "records", FOLDER / "records-cpu", FOLDER / "records-checks")
+ROOTS = (FOLDER / "records", FOLDER / "records-again", FOLDER / "records-checks")
 TEMPLATE = (FOLDER / "page.md.j2").read_text()
 
 

@@ -6,6 +6,7 @@
 The text is `page.md.j2`; every number of ours in it is looked up in `tables/`.
 """
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,8 +41,8 @@ from class_sensitivity.runs.record import RunRecord
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "replication.md"
 
-#: What is replicated, the second study on another machine, and what stands beside published numbers.
-RECORDS, SECOND, CHECKS = FOLDER / "records", FOLDER / "records-cpu", FOLDER / "records-checks"
+#: What is replicated, the same again on another machine, and what stands beside published numbers.
+RECORDS, SECOND, CHECKS = FOLDER / "records", FOLDER / "records-again", FOLDER / "records-checks"
 
 #: The recipe of the article's study: cnn6, 3 epochs.
 MAIN = "cifar10-cnn6-d17b80e6"
@@ -56,12 +57,12 @@ STUDIES = {
     "cifar10-vit_tiny-0e47ec9e": "vit_tiny",
 }
 
-#: Of the default network.
-TRAININGS = ("cnn6", "cnn6, 30 epochs", "cnn6, memorising")
-
-#: Added to the name of a recipe whose runs stand beside published numbers.
-CHECKED_TOO = ", cross-checks"
+#: Added to the name of a recipe whose runs are from the second study, or stand beside published numbers.
+AGAIN, CHECKED_TOO = ", again", ", cross-checks"
 CHECKED = f"cnn6{CHECKED_TOO}"
+
+#: 3 epochs are compared with 30 of the same machine.
+LONGER = "cnn6, 30 epochs"
 
 #: Numbers published elsewhere, beside what of ours comes nearest: (what, published, of what, study, condition).
 PUBLISHED = (
@@ -82,7 +83,7 @@ PUBLISHED = (
         for size, number, frac in (("1,000", 53.57, 0.98), ("2,000", 66.06, 0.96), ("4,000", 79.34, 0.92))
         for steps in ("", "-matched-steps")
     ),
-    ("50,000 examples", 94.18, "13-layer ConvNet, augmentation", "cnn6, 30 epochs", "baseline"),
+    ("50,000 examples", 94.18, "13-layer ConvNet, augmentation", LONGER, "baseline"),
 )  # fmt: skip
 
 #: Figure of a report -> its name here.
@@ -113,34 +114,44 @@ Tables = dict[str, pd.DataFrame]
 
 def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = CHECKS) -> Tables:
     """Every table of the folder, recomputed from the records."""
-    studies = {STUDIES[study.recipe]: study for study in load_runs(records)}
+    here, there = _studies(records), _studies(second)
+    studies = here | there
     results = {name: analyse(study, resamples=_DRAWS) for name, study in studies.items()}
-    (other,) = load_runs(second)
-    main = results["cnn6"]
+    main, other = results["cnn6"], results[f"cnn6{AGAIN}"]
     claims = claims_about(main.study.data)
     assert claims is not None
-    verdicts = claims.judge(
-        main, [found for name, found in results.items() if name in ("lenet", "resnet18", "vit_tiny")]
-    )
-    everywhere = results | {"cnn6, on CPU": analyse(other, resamples=_DRAWS)}
+    models = [found for name, found in results.items() if name in ("lenet", "resnet18", "vit_tiny")]
+    verdicts, again = claims.judge(main, models), claims.judge(other, [])
+    everywhere = [name for name in results if name.startswith("cnn6")]
     tables = {
-        "conditions": _by_study(everywhere, report_tables.conditions_table),
+        "conditions": _by_study(results, report_tables.conditions_table),
         "classes": _by_study(results, report_tables.classes_table),
         "sensitivity": _by_study(results, report_tables.sensitivity_table)[_SLOPES],
         "costs": _by_study(results, report_tables.costs_table),
         "matrices": matrices(main),
         "claims": report_tables.claims_table(verdicts).drop(columns="command"),
+        "claims_again": report_tables.claims_table(again).drop(columns="command"),
         "claim_parts": report_tables.parts_table(verdicts),
-        "exchange": pd.concat([exchange(name, results[name].study) for name in TRAININGS]),
-        "training_length": lengths([studies["cnn6"], studies["cnn6, 30 epochs"]]),
+        "exchange": pd.concat([exchange(name, results[name].study) for name in everywhere]),
+        "training_length": lengths([here["cnn6"], here[LONGER]]),
         "visible": visible(main),
-        "machines": machines(studies["cnn6"], other),
+        "machines": machines(main.study, other.study),
         "checks": checks(others),
         "definitions": definitions([records, second, others]),
         "time": time([records, second, others]),
     }
     tables["published"] = published(pd.concat([tables["conditions"], tables["checks"]]))
     return tables
+
+
+def _studies(root: Path) -> dict[str, Study]:
+    """The studies below one root, by their name in the tables."""
+    return {f"{STUDIES[study.recipe]}{_added(root)}": study for study in load_runs(root)}
+
+
+def _added(root: Path) -> str:
+    """What the names of the studies below this root end in."""
+    return {SECOND.name: AGAIN, CHECKS.name: CHECKED_TOO}.get(root.name, "")
 
 
 def _by_study(results: dict[str, Results], table: Any) -> pd.DataFrame:
@@ -232,36 +243,37 @@ def visible(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def machines(gpu: Study, cpu: Study) -> pd.DataFrame:
-    """One row per condition: accuracy on the GPU minus accuracy on the CPU at the same seed, on the same test images.
+def machines(study: Study, again: Study) -> pd.DataFrame:
+    """One row per condition: accuracy of a study minus that of the same study made again, seed by seed.
 
-    t intervals over the seeds; `smallest_class_p` is that of ten recalls, not adjusted.
+    Both are tested on the same images. t intervals over the seeds; `smallest_class_p` is that of ten recalls, not
+    adjusted.
     """
     rows = []
-    for condition in cpu.conditions:
-        if not gpu.has(condition):
+    for condition in again.conditions:
+        if not study.has(condition):
             continue
-        seeds = sorted({*gpu.common_seeds(condition)} & {*cpu.common_seeds(condition)})
-        counts = [study.counts_of(condition, seeds) for study in (gpu, cpu)]
-        on_gpu, on_cpu = (accuracy(each) for each in counts)
-        test = stats.ttest_rel(on_gpu, on_cpu)
+        seeds = sorted({*study.common_seeds(condition)} & {*again.common_seeds(condition)})
+        counts = [each.counts_of(condition, seeds) for each in (study, again)]
+        one, other = (accuracy(each) for each in counts)
+        test = stats.ttest_rel(one, other)
         low, high = test.confidence_interval()
         by_class = stats.ttest_rel(*(recall(each) for each in counts), axis=0).pvalue
         rows.append(
             {
                 "condition": condition.name,
                 "seeds": len(seeds),
-                "gpu": on_gpu.mean(),
-                "cpu": on_cpu.mean(),
-                "difference": (on_gpu - on_cpu).mean(),
+                "first": one.mean(),
+                "second": other.mean(),
+                "difference": (one - other).mean(),
                 "difference_low": low,
                 "difference_high": high,
                 "p": test.pvalue,
-                "sd_gpu": on_gpu.std(ddof=1),
-                "sd_cpu": on_cpu.std(ddof=1),
+                "sd_first": one.std(ddof=1),
+                "sd_second": other.std(ddof=1),
                 "smallest_class_p": by_class.min(),
-                "images_predicted_alike": np.mean(gpu.preds_of(condition, seeds) == cpu.preds_of(condition, seeds)),
-                "images_predicted_alike_by_two_seeds": _alike(cpu, condition, seeds),
+                "images_predicted_alike": np.mean(study.preds_of(condition, seeds) == again.preds_of(condition, seeds)),
+                "images_predicted_alike_by_two_seeds": _alike(study, condition, seeds),
             }
         )
     table = pd.DataFrame(rows)
@@ -304,9 +316,7 @@ def checks(root: Path) -> pd.DataFrame:
 
 def _study_of(record: RunRecord, root: Path) -> str:
     """The name of its study in the tables."""
-    if root.name == SECOND.name:
-        return "cnn6, on CPU"
-    return STUDIES[record.identity.recipe_name] + (CHECKED_TOO if root.name == CHECKS.name else "")
+    return f"{STUDIES[record.identity.recipe_name]}{_added(root)}"
 
 
 def definitions(roots: Iterable[Path]) -> pd.DataFrame:
@@ -405,6 +415,9 @@ def render(tables: Tables) -> str:
         "evidence": lambda name: _row(tables, "claims", id=name)["sentence"].removesuffix("."),
         "cell": partial(_cell, tables),
         "count_of": partial(_count, tables),
+        "words": _words,
+        "dearer": partial(_dearer, tables),
+        "same_verdict": partial(_same_verdict, tables),
         "mistakes": partial(_mistakes, tables),
         "slope": lambda stress, name: _points(
             tables, "sensitivity", "slope", -10, study="cnn6", stress=stress, of=name
@@ -447,6 +460,29 @@ def _percent(tables: Tables, table: str, name: str, digits: int = 1, **where: ob
     return f"{100 * _row(tables, table, **where)[name]:.{digits}f}"
 
 
+def _dearer(tables: Tables) -> str:
+    """How many times what noise costs the default training it costs the one that memorises, least and most."""
+    falls = tables["conditions"].pivot(index="condition", columns="study", values="fall")
+    ratio = (falls["cnn6, memorising"] / falls["cnn6"]).filter(like="noise").dropna()
+    return f"{ratio.min():.1f} to {ratio.max():.1f}"
+
+
+def _same_verdict(tables: Tables) -> list[str]:
+    """The claims that both studies judge alike."""
+    both = tables["claims"].merge(tables["claims_again"], on="id")
+    return both[both["verdict_x"] == both["verdict_y"]]["id"].tolist()
+
+
+def _words(condition: str) -> str:
+    """The name of a condition as a reader says it."""
+    found = re.fullmatch(r"(noise-shuffle|reduction)-([\d.]+)(-matched-steps|-masked-steps)?", condition)
+    if found is None:
+        return condition
+    stress, share, steps = found.groups()
+    more = {None: "", "-matched-steps": ", more passes", "-masked-steps": ", smaller batches"}[steps]
+    return f"{round(100 * float(share))} % {'noise' if stress == 'noise-shuffle' else 'removed'}{more}"
+
+
 def _cell(tables: Tables, condition: str, true: str, predicted: str) -> str:
     """A cell of a relative matrix, in test images."""
     cell = _row(tables, "matrices", condition=condition, true=true, predicted=predicted)
@@ -480,11 +516,12 @@ def _widest(tables: Tables, which: str) -> str:
 
 def _claim(tables: Tables, name: str) -> str:
     """The row of the claims' table of the page."""
-    row = _row(tables, "claims", id=name)
+    row, again = (_row(tables, table, id=name) for table in ("claims", "claims_again"))
     verdict = row["verdict"]
     needed = row["seeds_needed"]
     more = "" if pd.isna(needed) else ("none" if np.isinf(needed) else f"{needed:.0f}")
-    return f"| {name} | {row['claim']} | **{verdict}** | {row['sentence']} | {row['seeds']:.0f} | {more} |"
+    cells = [name, row["claim"], f"**{verdict}**", row["sentence"], f"{row['seeds']:.0f}", more, again["verdict"]]
+    return f"| {' | '.join(cells)} |"
 
 
 # Figures
