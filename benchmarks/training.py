@@ -8,7 +8,7 @@ speed     images a second: this project, a bare loop, the usual way (contenders.
           matrix products alone would allow (ceiling.py). Measured in turns, so that a busy machine hits all alike, and
           divided turn by turn.
 steps     milliseconds of a training step on a CPU by kind of operation, as trained and in channels_last layout.
-startup   from the command `train.py` to its first training step, by the clock and in seconds of a processor, which
+startup   from the command `train.py` to its first training step, by the clock and in CPU seconds, which
           say more on a busy machine; the same in parts; then what a run costs beside its training steps.
 memory    peak memory of one run, typed as a user types it.
 accuracy  accuracy after every epoch of the default recipe, and the seconds until then.
@@ -95,7 +95,7 @@ def _to_first_step(plan: Plan) -> dict[str, float]:
         begun = time.time()
         subprocess.run([sys.executable, "train.py", *words], cwd=analysis.ROOT, env=environment, check=True)
         ended, processor = json.loads(answer.read_text())
-    return {"by the clock": ended - begun, "of a processor": processor}
+    return {"by the clock": ended - begun, "CPU seconds": processor}
 
 
 def memory(plan: Plan) -> list[Row]:
