@@ -1,6 +1,7 @@
 """Networks: what they map to what, from which weights they begin, and what is refused."""
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torchvision
+from support.commands import ROOT
 from support.networks import SMALL_NETWORKS, small_network
 from support.same_bits import assert_same_result
 from support.training import trained
@@ -308,6 +310,17 @@ def test_what_torchvision_cannot_do_is_one_sentence(arguments, message):
 
 
 # Digests
+
+
+def test_the_network_that_own_data_md_shows_gives_logits_for_images_of_any_size():
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "own-data.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    names: dict[str, type[nn.Module]] = {}
+    exec(code, names)
+    for channels, size in ((1, (8, 8)), (3, (64, 48))):
+        network = names["Net"](in_channels=channels, image_size=size, num_classes=7)
+        assert network(torch.rand(2, channels, *size)).shape == (2, 7)
 
 
 def test_networks_without_files_of_the_users_have_no_digest():
