@@ -129,6 +129,11 @@ def test_architecture_names_every_room() -> None:
     rooms = {path.name + "/" * path.is_dir() for path in PACKAGE.iterdir() if path.name != "__pycache__"}
     assert len(named) > 20
     assert not {room for room in rooms if not any(path.startswith(room) for path in named)}
+    # Of the other rooms, each file is one of a kind, or has a figure's name.
+    listed = ("stress", "data", "runs", "training", "analysis", "analysis/claims", "report", "report/explorer")
+    files = {path.relative_to(PACKAGE).as_posix() for room in listed for path in (PACKAGE / room).glob("[!_]*.py")}
+    assert len(files) > 40
+    assert not files - named
 
 
 # The tables of performance.md
