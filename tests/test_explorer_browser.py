@@ -327,6 +327,17 @@ def test_the_dose_plays(visit):
     assert visit.words()["c"] == NOISY
 
 
+def test_a_dose_stops_playing_where_nothing_could_stop_it(visit):
+    visit.page.clock.install()
+    visit.page.click("#play")
+    visit.page.click("[data-view=dose]")
+    at = visit.words().get("c")
+    visit.page.clock.run_for(5000)
+    assert visit.words().get("c") == at
+    visit.page.click("[data-view=matrix]")
+    assert visit.page.get_attribute("#play", "aria-pressed") == "false"
+
+
 @pytest.mark.slow
 def test_the_slider_keeps_the_cell_and_the_images_follow(visit, runs, labels):
     visit.page.click("td[aria-label^='8 taken for 3:']")

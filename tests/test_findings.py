@@ -24,8 +24,10 @@ from class_sensitivity.analysis.seeds import SeedsNeeded
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.report.figure_list import FigureSpec, figure_specs
-from class_sensitivity.report.findings import Line, at_a_glance, caveats, findings, frequent_confusions
+from class_sensitivity.report.figure_list import figure_specs
+from class_sensitivity.report.findings import at_a_glance, caveats, findings, frequent_confusions
+from class_sensitivity.report.parts import FigureSpec, Line
+from class_sensitivity.report.variety import variety_of
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 LABELS = np.repeat(np.arange(3), 100)
@@ -288,7 +290,8 @@ def specs_of(results: Results, *overrides: str, images: bool = False, focus: Foc
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (len(LABELS), 4, 4, 3), np.uint8)
     arrays = ImageArrays(pixels, LABELS, pixels, LABELS, THREE) if images else None
-    return list(figure_specs(results, arrays, chosen, limit=1.0, focus=focus or Focus()))
+    variety = variety_of(results, arrays)
+    return list(figure_specs(results, arrays, chosen, limit=1.0, focus=focus or Focus(), variety=variety))
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +340,29 @@ def test_training_images_are_those_of_the_focus_or_of_the_extremes():
     assert "Its rank correlation with sensitivity to label noise (shuffle) is " in variety.caption
     assert title(variety=("bee", "ant")) == "Training images of bee and ant"
     assert title(variety=("bee", "dog")) == "Training images of cow and ant"
+
+
+def test_variety_is_of_few_training_images_too_and_goes_with_the_classes_that_are_tested():
+    labels, (ant, bee, cow, dog) = np.repeat(np.arange(3), 40), range(4)
+    runs = {(condition, seed): labels.copy() for condition in (BASELINE, noise(0.2)) for seed in (1, 2)}
+    for seed in (1, 2):
+        runs[noise(0.2), seed][:8] = bee
+        runs[noise(0.2), seed][40:44] = cow
+    results = analyse(Study.of_preds(labels, runs, ("ant", "bee", "cow", "dog")), resamples=100)
+    train = np.concatenate([np.full(5, ant), np.repeat([bee, cow, dog], 40)])
+    pixels = (
+        np.random.default_rng(0).normal(128, [[[30]], [[20]], [[10]], [[40]]], (4, 40, 12)).round().astype(np.uint8)
+    )
+    images = np.concatenate([pixels[ant, :5], *pixels[1:]]).reshape(-1, 2, 2, 3)
+    variety = variety_of(results, ImageArrays(images, train, images[:120], labels, results.study.class_names))
+    spec = variety.spec([], Focus())
+    assert spec.title == "Training images of ant and cow", "nothing is known of the sensitivity of dog"
+    assert "is +1.00 (p = 0.00, 3 classes)" in spec.caption
+    shown = [[bool(axes.images) for axes in row] for row in spec.draw()]
+    assert np.sum(shown, axis=1).tolist() == [5, 30]
+    table = variety.table().set_index("class")
+    assert table.variety["dog"] == variety.found[dog] == pytest.approx(40, rel=0.2)
+    assert (table.rank_correlation["*"], table.p["*"]) == (pytest.approx(1), pytest.approx(0))
 
 
 # Caveats

@@ -21,8 +21,8 @@ from class_sensitivity.analysis.study import Study
 from class_sensitivity.errors import ConfigError, ReportError
 from class_sensitivity.report import build
 from class_sensitivity.report.build import write_report
-from class_sensitivity.report.figure_list import FigureSpec
 from class_sensitivity.report.page import SavedFigure
+from class_sensitivity.report.parts import FigureSpec
 from class_sensitivity.runs.condition import BASELINE
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 from support.reports import (
@@ -19,10 +20,14 @@ from support.reports import (
 from support.synthetic import World, shares, write_run, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.analysis.sensitivity import analyse
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.errors import DataError, ReportError
 from class_sensitivity.report import build, calibration
+from class_sensitivity.report.page import ClassRow, Loss, Section
+from class_sensitivity.report.tables import sensitivity_table
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.settings import DataSettings
 
@@ -137,6 +142,16 @@ def test_a_class_without_test_images(place):
         named = [name for names in re.findall(pattern, where) for name in names if name]
         assert len(named) == number, "accuracy, two kinds of stress, and the cost that is certain"
         assert set(named) <= {"ant", "cow"}
+
+
+def test_of_a_class_without_test_images_the_page_says_nothing():
+    labels = np.repeat([0, 1], 20)
+    runs = {(c, s): np.where(np.arange(40) % 5 < s, 1 - labels, labels) for c in (BASELINE, noise(0.2)) for s in (1, 2)}
+    results = analyse(Study.of_preds(labels, runs, ("ant", "bee", "cow")), resamples=100)
+    (*_, cow) = Section(results, [], [], [], [], [], None, [], [], "").class_rows()
+    assert cow == ClassRow("cow", "", "", [Loss("", "", "", "")])
+    ranks = sensitivity_table(results).set_index("class")[["expected_rank", "most_sensitive_probability"]]
+    assert ranks.isna().all(axis=1).to_dict() == {"ant": False, "bee": False, "cow": True}
 
 
 def test_figures_of_images_are_drawn_where_the_images_are(digits, tmp_path):

@@ -11,10 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from support.confusables import Population
 
+from class_sensitivity.analysis.pair_agreement import RankCorrelation
 from class_sensitivity.analysis.separability import Separability, separability
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.figures.axes import figure_of, new_axes
 from class_sensitivity.figures.separability import plot_lookalikes, plot_separability
+from class_sensitivity.report.separation import OtherMap, Separation
 from class_sensitivity.runs.condition import BASELINE
 
 
@@ -78,7 +80,7 @@ def test_any_number_of_classes_and_seeds_can_be_drawn(num_classes, seeds, rows):
     assert len(axes.get_yticks()) == rows
     assert len(axes.collections) == (seeds > 1), "one seed has no intervals"
     for distances in (False, True):
-        other = map_of(num_classes) * (-1 if distances else 1)
+        other = map_of(num_classes)
         drawn(plot_lookalikes(found.symmetric, other, found.class_names, other_label="", distances=distances))
 
 
@@ -100,12 +102,13 @@ def test_every_pair_is_a_point_in_percent(found):
 
 def test_distances_fall_to_the_right(found):
     distances = 1 / map_of(7)
-    axes = drawn(
-        plot_lookalikes(found.symmetric, -distances, found.class_names, other_label="distance", distances=True)
-    )
+    images = OtherMap("images", "the images alone", distances, True, RankCorrelation(0.5, 0.1, 0.9, 0.01, 21))
+    (spec,) = (each for each in Separation(found, (images,)).specs() if each.name == "lookalikes_images")
+    axes = drawn(spec.draw())
     (line,) = axes.lines
     np.testing.assert_allclose(line.get_xdata(), distances[np.triu_indices(7, 1)])
     assert axes.xaxis.get_inverted()
+    assert min(axes.get_xlim()) > 0
 
 
 def test_the_strongest_pairs_are_named_at_their_points(found):

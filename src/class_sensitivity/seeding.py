@@ -8,15 +8,15 @@ import hashlib
 
 import numpy as np
 
-#: Every stream there is, and what it decides.
+#: Every stream there is, and what it decides, in the words of a report.
 STREAMS = {
-    "selection": "which examples are removed or mislabelled",
-    "labels": "which wrong label an example gets",
-    "validation": "which examples are held out for validation",
-    "init": "the initial weights",
-    "order": "the order of the batches",
+    "selection": "which examples are touched",  # removed or mislabelled
+    "labels": "which labels they get",
+    "validation": "which examples are held out",
+    "init": "initial weights",
+    "order": "order of the batches",
     "augment": "flips and crops",
-    "dropout": "what layers draw in training, such as dropout",
+    "dropout": "dropout",  # and whatever else layers draw in training
 }
 
 

@@ -5,6 +5,7 @@ own. Started as `python fork_server.py`, it reads a JSON object a line and answe
 """
 
 import atexit
+import gc
 import json
 import os
 import signal
@@ -93,6 +94,9 @@ def serve() -> None:
     Plugins()  # Hydra looks through everything that is installed, for seconds
     load_arrays(DataSettings("digits", None, download=False, flip=False, crop_padding=0))
     os.chdir(ROOT)
+    # Looking through all that was imported would copy its pages, in every process that is forked.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

@@ -16,8 +16,8 @@ from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.report import build
 from class_sensitivity.report.build import write_report
-from class_sensitivity.report.figure_list import FigureSpec
 from class_sensitivity.report.page import SavedFigure
+from class_sensitivity.report.parts import FigureSpec
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.settings import AnalyzeSettings, DataSettings
 from support.commands import ROOT

@@ -55,14 +55,14 @@ def plot_variety(images: Sequence[NDArray[np.uint8]], titles: Sequence[str]) -> 
     """Figure 7: training images of some classes, one block a class.
 
     Args:
-        images: For each class (m, H, W, C) uint8, m the same for all.
+        images: For each class (m, H, W, C) uint8.
         titles: One a class.
 
     Returns:
-        (classes, m) axes.
+        (classes, most images of a class) axes; what a class has too few images for stays empty.
     """
-    columns = 6
-    rows = -(-len(images[0]) // columns)
+    columns, most = 6, max(1, *map(len, images))
+    rows = -(-most // columns)
     figure = Figure(figsize=(1.05 * columns * len(images) + 0.5, 1.05 * rows + 0.7), layout="constrained")
     blocks = np.atleast_1d(np.asarray(figure.subfigures(1, len(images), wspace=0.06)))
     drawn = []
@@ -73,18 +73,5 @@ def plot_variety(images: Sequence[NDArray[np.uint8]], titles: Sequence[str]) -> 
         for axes, image in zip(panels, members, strict=False):
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         block.suptitle(title, fontsize=10, parse_math=False)
-        drawn.append(panels[: len(members)])
+        drawn.append(panels[:most])
     return np.array(drawn)
-
-
-def variety(images: NDArray[np.uint8]) -> float:
-    """How far the images of a class lie from their mean: root mean square distance, in grey levels a pixel.
-
-    The simplest number for the spread the eye sees: 0 for identical images, and no model is needed
-    that could itself be biased towards some classes.
-
-    Args:
-        images: (m, H, W, C) uint8.
-    """
-    values = images.astype(np.float32)
-    return float(np.sqrt(((values - values.mean(axis=0)) ** 2).mean()))

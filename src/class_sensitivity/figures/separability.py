@@ -81,11 +81,11 @@ def plot_lookalikes(
 
     Args:
         alike: Estimates of shape (K, K): `Separability.symmetric`.
-        other_map: (K, K) as `pair_agreement` takes it, large where classes are alike.
+        other_map: (K, K) shares of confusion, or distances.
         class_names: The K names.
         other_label: What the other map shows.
-        distances: The other map is minus a distance, which is shown as it is, falling to the right. Otherwise it
-            holds shares, shown in percent.
+        distances: The other map holds distances, which are shown as they are, falling to the right, so that classes
+            are more alike to the right either way. Otherwise it holds shares, shown in percent.
         named: How many pairs have a name.
         title: Above it, such as `RankCorrelation.text()`.
         ax: Where to draw; None: on a figure of its own.
@@ -95,7 +95,7 @@ def plot_lookalikes(
     both = (other_map[i, j] + other_map[j, i]) / 2
     known = ~(np.isnan(alike.value[i, j]) | np.isnan(both))
     i, j, both = i[known], j[known], both[known]
-    mine, theirs = alike[i, j].scaled(100), -both if distances else 100 * both
+    mine, theirs = alike[i, j].scaled(100), both if distances else 100 * both
     many = len(i) > _MOST_INTERVALS
     if len(alike.per_seed) > 1 and not many:
         ends = [mine.value - mine.low, mine.high - mine.value]

@@ -10,17 +10,7 @@ from numpy.typing import NDArray
 from class_sensitivity.analysis.variance_split import FallVariance, VarianceSplit
 from class_sensitivity.figures.axes import finish_rows, new_axes
 from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
-
-#: What the streams of chance are, for people.
-STREAMS_IN_WORDS = {
-    "selection": "which examples are touched",
-    "labels": "which labels they get",
-    "validation": "which examples are held out",
-    "init": "initial weights",
-    "order": "order of the batches",
-    "augment": "flips and crops",
-    "dropout": "dropout",
-}
+from class_sensitivity.seeding import STREAMS
 
 
 def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax: Axes | None = None) -> Axes:
@@ -41,7 +31,7 @@ def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax:
     for (stream, variance), color, shift in zip(
         split.streams.items(), colors, np.linspace(-0.25, 0.25, len(split.streams)), strict=True
     ):
-        label = STREAMS_IN_WORDS[stream]
+        label = STREAMS[stream]
         axes.plot(_deviations(variance, order), places + shift, "o", color=color, markersize=5, label=label)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"standard deviation of the fall at {split.condition.label}, points")

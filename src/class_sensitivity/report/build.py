@@ -42,14 +42,16 @@ from class_sensitivity.report.calibration import CalibrationOfStudy, calibration
 from class_sensitivity.report.console import print_comparison, print_section
 from class_sensitivity.report.explorer.page import EXPLORER_FILE, file_names, write_explorer
 from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject
-from class_sensitivity.report.figure_list import FigureSpec, figure_specs, relative_limit
-from class_sensitivity.report.findings import Line, at_a_glance, caveats, findings
+from class_sensitivity.report.figure_list import figure_specs, relative_limit
+from class_sensitivity.report.findings import at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
+from class_sensitivity.report.parts import FigureSpec, Line
 from class_sensitivity.report.processes import done_side_by_side
 from class_sensitivity.report.separation import ModelsCompared, Separation, check_people, compared_models, separation_of
 from class_sensitivity.report.tables import suspects_table, write_tables
 from class_sensitivity.report.training_length import LengthsOfRecipe, lengths_of, write_lengths
+from class_sensitivity.report.variety import Variety, variety_of
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.runs.record import RunRecord
@@ -307,6 +309,7 @@ def _write_tables(
     others = {
         "suspects": [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans],
         "pairs": [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans],
+        "variety": [plan.variety.table() if plan.variety else pd.DataFrame() for plan in plans],
         "calibration": [plan.calibration.table() if plan.calibration else pd.DataFrame() for plan in plans],
         "variance": [variance.table(plan.splits, plan.results.study.class_names, plan.results.alpha) for plan in plans],
     }
@@ -325,6 +328,7 @@ class _Plan:
     inspection: Inspection | None
     train_counts: NDArray[np.int64] | None
     separation: Separation | None
+    variety: Variety | None
     calibration: CalibrationOfStudy | None
     splits: list[VarianceSplit]
     specs: list[FigureSpec]
@@ -368,7 +372,8 @@ def _plan(
     suspects = _suspects([results, *_other_models(results, all_results)]) if learnt else []
     focus = claims.focus if claims else Focus()
     separation = separation_of(results, arrays, inspection, settings) if learnt else None
-    specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects))
+    variety = variety_of(results, arrays)
+    specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects, variety=variety))
     specs += separation.specs() if separation else []
     calibration = calibration_of(results)
     if study.num_classes > MOST_CLASSES:
@@ -389,6 +394,7 @@ def _plan(
         inspection,
         _train_counts(study),
         separation,
+        variety,
         calibration,
         splits,
         specs,

@@ -12,7 +12,7 @@ from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.statistics import benjamini_hochberg
 from class_sensitivity.errors import UserError
 from class_sensitivity.figures.calibration import plot_overconfidence
-from class_sensitivity.report.figure_list import FigureSpec
+from class_sensitivity.report.parts import FigureSpec
 from class_sensitivity.report.tables import value_columns
 from class_sensitivity.runs.condition import Condition, path_part
 from class_sensitivity.runs.directory import read_record

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from class_sensitivity.analysis.study import Study
-from class_sensitivity.report.findings import Line
 from class_sensitivity.report.page import ComparisonSection, Section
+from class_sensitivity.report.parts import Line
 
 
 def print_section(console: Console, section: Section) -> None:

@@ -1,47 +1,29 @@
 """Which figures a report holds, with their captions."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from textwrap import fill
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from class_sensitivity.analysis.claims.claim_set import Focus
 from class_sensitivity.analysis.exchange import ExchangeRates
 from class_sensitivity.analysis.results import Results
-from class_sensitivity.analysis.statistics import rank_correlation
 from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.errors import ConfigError, RunError
+from class_sensitivity.errors import RunError
 from class_sensitivity.figures import curves, exchange, grid, images, matrices
-from class_sensitivity.figures.axes import AxesArray, shorten
+from class_sensitivity.figures.axes import shorten
 from class_sensitivity.figures.many_classes import which_of
 from class_sensitivity.report.findings import frequent_confusions
+from class_sensitivity.report.parts import FigureSpec
+from class_sensitivity.report.variety import Variety, class_index
 from class_sensitivity.runs.condition import BASELINE, Condition, path_part
 from class_sensitivity.runs.directory import read_record
 from class_sensitivity.settings import AnalyzeSettings, MistakenSettings
 
 #: Suspects that are shown; the table has all.
 _MOST_SUSPECTS = 24
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """A figure that is drawn when it is its turn.
-
-    Attributes:
-        name: File name without ending.
-        title: Heading.
-        caption: What it shows and how to read it.
-        draw: Makes the figure; returns its axes.
-    """
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[], Axes | AxesArray]
 
 
 def relative_limit(all_results: list[Results]) -> float:
@@ -64,6 +46,7 @@ def figure_specs(
     limit: float,
     focus: Focus,
     suspects: Sequence[Suspect] = (),
+    variety: Variety | None = None,
 ) -> Iterator[FigureSpec]:
     """All figures that the runs allow, in the order of the report.
 
@@ -74,6 +57,7 @@ def figure_specs(
         limit: Of the diverging scale.
         focus: Which cells, classes and conditions to look at, where none were asked for.
         suspects: Test images that look mislabelled.
+        variety: Of the training images, if they can be had.
 
     Raises:
         ConfigError: A class that is asked for does not exist.
@@ -87,15 +71,9 @@ def figure_specs(
     yield from _levels(results, limit, focus)
     yield from _side_by_side(results, limit, focus)
     yield from _twins(results, limit)
-    if arrays is not None and results.curves:
-        yield from _variety(results, arrays, settings.variety, focus)
+    if variety is not None:
+        yield variety.spec(settings.variety, focus)
     yield from _orders(results, focus)
-
-
-def _numbered(title: str, name: str, focus: Focus) -> str:
-    """A title with what the paper calls the figure, if it has it."""
-    number = focus.figure_numbers.get(name)
-    return f"{title} ({number})" if number else title
 
 
 def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
@@ -118,7 +96,7 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     affected = curves.most_affected(results.curves)
     yield FigureSpec(
         "fig8_diagonal",
-        _numbered("Diagonal cells against stress", "fig8_diagonal", focus),
+        focus.titled("fig8_diagonal", "Diagonal cells against stress"),
         "How many test images of a class are right beyond the baseline. Points are seeds, bands intervals; a vertical "
         f"line is a knee.{which_of(len(affected), len(names), 'that fall most')}",
         lambda: curves.plot_cells(results, [(c, c) for c in affected]),
@@ -202,7 +180,7 @@ def _cells(results: Results, chosen: list[list[str]], focus: Focus) -> Iterator[
         return
     if not chosen and {name for cell in focus.cells for name in cell} <= set(study.class_names):
         chosen = [list(cell) for cell in focus.cells]
-    cells = [(_class_index(results, "cells", true), _class_index(results, "cells", got)) for true, got in chosen]
+    cells = [(class_index(study, "cells", true), class_index(study, "cells", got)) for true, got in chosen]
     if not cells:
         cells = [(i, j) for i, j, _ in frequent_confusions(study.counts_of(BASELINE), 5)]
     if cells:
@@ -235,7 +213,7 @@ def _baseline(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     titles = [f"{condition.label}, n = {len(each)} seeds" for condition, each in zip(shown, counts, strict=True)]
     yield FigureSpec(
         "fig2_confusion",
-        _numbered("Mean confusion matrices", "fig2_confusion", focus),
+        focus.titled("fig2_confusion", "Mean confusion matrices"),
         "Truth along the bottom, prediction up the left side: a column says what became of the images of one class.",
         lambda: matrices.plot_mean_matrices(counts, titles, study.class_names),
     )
@@ -248,13 +226,6 @@ def _baseline(results: Results, focus: Focus) -> Iterator[FigureSpec]:
         )
 
 
-def _class_index(results: Results, key: str, name: str) -> int:
-    names = results.study.class_names
-    if name not in names:
-        raise ConfigError(f"{key}={name} is not a class of {results.study.data}: it must be one of {', '.join(names)}.")
-    return names.index(name)
-
-
 def _mistaken_pair(
     results: Results, condition: Condition, chosen: MistakenSettings, focus: Focus
 ) -> tuple[int, int] | None:
@@ -264,11 +235,11 @@ def _mistaken_pair(
     if focus.mistaken and set(focus.mistaken) <= set(names):
         pair = names.index(focus.mistaken[0]), names.index(focus.mistaken[1])
     if chosen.true_class is not None:
-        true = _class_index(results, "mistaken.true_class", chosen.true_class)
+        true = class_index(results.study, "mistaken.true_class", chosen.true_class)
         row = np.where(np.arange(len(names)) == true, -1, counts.sum(axis=0)[true])
         pair = true, int(row.argmax())
     if chosen.predicted_class is not None:
-        predicted = _class_index(results, "mistaken.predicted_class", chosen.predicted_class)
+        predicted = class_index(results.study, "mistaken.predicted_class", chosen.predicted_class)
         if pair is None:
             column = np.where(np.arange(len(names)) == predicted, -1, counts.sum(axis=0)[:, predicted])
             pair = int(column.argmax()), predicted
@@ -296,7 +267,7 @@ def _mistaken(results: Results, arrays: ImageArrays, chosen: MistakenSettings, f
     if len(picked):
         yield FigureSpec(
             "fig3_mistaken",
-            _numbered(f"Images of {names[true]} taken for {names[predicted]}", "fig3_mistaken", focus),
+            focus.titled("fig3_mistaken", f"Images of {names[true]} taken for {names[predicted]}"),
             f"The {len(picked)} of {len(taken)} that one run is most sure of, with the probability it gives to "
             f"{names[predicted]} under each.",
             lambda: images.plot_mistaken(arrays.test_images[picked], confidence[picked], title),
@@ -325,7 +296,7 @@ def _levels(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec
         name = f"fig{'5' if kind in study.reduction_series else '4'}_{path_part(kind)}"
         yield FigureSpec(
             name,
-            _numbered(f"Every level of {curve.label}", name, focus),
+            focus.titled(name, f"Every level of {curve.label}"),
             "Left the mean confusion matrix, right the same minus the baseline of the same seeds. Framed cells differ "
             f"from 0 at a false discovery rate of {results.alpha:g}; grey numbers are of cells with too few images to "
             "be judged.",
@@ -368,7 +339,7 @@ def _side_by_side(results: Results, limit: float, focus: Focus) -> Iterator[Figu
         titles = [condition.label for condition in pair]
         yield FigureSpec(
             name,
-            _numbered(f"{titles[0]} against {titles[1]}", name, focus),
+            focus.titled(name, f"{titles[0]} against {titles[1]}"),
             "Both relative to the baseline, on the report's one scale.",
             lambda shown=shown, titles=titles: matrices.plot_relatives(  # type: ignore[misc]
                 [matrix.cells.value for matrix in shown],
@@ -379,31 +350,6 @@ def _side_by_side(results: Results, limit: float, focus: Focus) -> Iterator[Figu
                 judged=[matrix.judged for matrix in shown],
             ),
         )
-
-
-def _variety(results: Results, arrays: ImageArrays, chosen: list[str], focus: Focus) -> Iterator[FigureSpec]:
-    names = results.study.class_names
-    curve = next(iter(results.curves.values()))
-    order = np.argsort(curve.slope.value)
-    picked = [_class_index(results, "variety", name) for name in chosen]
-    if not picked and set(focus.variety) <= set(names):
-        picked = [names.index(name) for name in focus.variety]
-    picked = picked or [int(order[0]), int(order[-1])]
-    spread = np.array([images.variety(arrays.train_images[arrays.train_labels == c]) for c in range(len(names))])
-    rho, p = rank_correlation(spread, -curve.slope.value)
-    correlation = (
-        f" Its rank correlation with sensitivity to {curve.label} is {rho:+.2f} (p = {p:.2f}, {len(names)} classes)."
-    )
-    members = [arrays.train_images[np.flatnonzero(arrays.train_labels == c)[:30]] for c in picked]
-    titles = [f"{names[c]}: variety {spread[c]:.1f}" for c in picked]
-    ranked = ", ".join(f"{names[c]} {spread[c]:.1f}" for c in np.argsort(-spread))
-    yield FigureSpec(
-        "fig7_variety",
-        _numbered(f"Training images of {' and '.join(names[c] for c in picked)}", "fig7_variety", focus),
-        "The first training images of each class. Variety is the root mean square distance of a class's training "
-        f"images from their mean image, in grey levels a pixel: {ranked}.{'' if np.isnan(rho) else correlation}",
-        lambda: images.plot_variety(members, titles),
-    )
 
 
 def _orders(results: Results, focus: Focus) -> Iterator[FigureSpec]:
@@ -419,7 +365,7 @@ def _orders(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     if len(shown) > 1:
         yield FigureSpec(
             "fig10_order",
-            _numbered("Classes sorted by accuracy", "fig10_order", focus),
+            focus.titled("fig10_order", "Classes sorted by accuracy"),
             "One column an experiment, least accurate at the bottom; lines follow each class.",
             lambda: curves.plot_order(results, shown),
         )

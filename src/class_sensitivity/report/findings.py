@@ -1,7 +1,6 @@
 """What the runs found: which classes are fragile, to what, how sure that is, and what would help."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +15,9 @@ from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Curve, Results
 from class_sensitivity.analysis.seeds import seeds_needed
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochberg, smallest_sign_flip_p
 from class_sensitivity.confusion import most_confused
-from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.report.parts import Finding, Line
+from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.stress.noise import make_noise_kind
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of what can be read at a glance: what it is about, and what is known."""
-
-    about: str
-    text: str
 
 
 def at_a_glance(
@@ -96,7 +88,7 @@ def _seeds_in_short(verdict: Verdict) -> str:
 
 def _who_falls_most(results: Results, curve: Curve) -> str:
     """Which classes can be the most sensitive one, and about how many seeds would tell the first two apart."""
-    names, loss, order = results.study.class_names, curve.loss, _by_loss(curve)
+    names, loss, order = results.study.class_names, curve.loss, by_loss(curve)
     first, last = order[0], order[-1]
     if len(order) == 1:
         return f"{names[first]} loses {loss[first].text()} points per 10; no other class has test images"
@@ -113,7 +105,7 @@ def _who_falls_most(results: Results, curve: Curve) -> str:
     return f"{who}; {spread}; to tell {names[first]} from {names[order[1]]}: {needed.text()}"
 
 
-def _by_loss(curve: Curve) -> list[int]:
+def by_loss(curve: Curve) -> list[int]:
     """The classes that have test images, those that lose most first."""
     loss = curve.loss.value
     return [int(c) for c in np.argsort(-loss, kind="stable") if not np.isnan(loss[c])]
@@ -136,25 +128,6 @@ def _lowest(results: Results, values: NDArray[np.float64]) -> tuple[int, str]:
     tied = [name for name, value in zip(results.study.class_names, values, strict=True) if value == values[worst]]
     few = " and ".join(filter(None, (", ".join(tied[:-1]), tied[-1])))
     return worst, few if len(tied) <= 3 else f"{len(tied)} of {results.study.num_classes} classes"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence of what was found, and what shows it.
-
-    Attributes:
-        sentence: What was found.
-        condition: The condition that it is about; None for the baseline, or for a whole curve.
-        other: What that is compared with; None for the baseline.
-        classes: The classes that it is about, the first one first: two are a pair, true and predicted.
-        curve: Name of the series that it is about.
-    """
-
-    sentence: str
-    condition: Condition | None = None
-    other: Condition | None = None
-    classes: tuple[int, ...] = ()
-    curve: str = ""
 
 
 def findings(results: Results) -> list[str]:
@@ -261,7 +234,7 @@ def _least_accurate(results: Results) -> Iterator[Finding]:
 
 
 def _most_sensitive(results: Results, curve: Curve) -> Iterator[Finding]:
-    names, loss, order = results.study.class_names, curve.loss, _by_loss(curve)
+    names, loss, order = results.study.class_names, curve.loss, by_loss(curve)
     first, last = order[0], order[-1]
     kind = curve.kind
     alike = f"Under {curve.label} no class can be told from another"

@@ -13,7 +13,7 @@ from class_sensitivity.data.health import ImageRef
 from class_sensitivity.data.inspection import Inspection, inspect_data, write_inspection
 from class_sensitivity.errors import RunError
 from class_sensitivity.report.console import print_lines
-from class_sensitivity.report.findings import Line
+from class_sensitivity.report.parts import Line
 from class_sensitivity.runs.run import Run
 
 #: Examples of a finding that are named.

@@ -22,7 +22,7 @@ from class_sensitivity.analysis.claims.judging import (
 )
 from class_sensitivity.analysis.loading import LeftOut
 from class_sensitivity.analysis.results import MIN_MEAN_COUNT, Results
-from class_sensitivity.report.findings import Line
+from class_sensitivity.report.parts import Line
 from class_sensitivity.settings import AnalyzeSettings
 
 
@@ -55,14 +55,14 @@ class Loss:
     """What one class loses to one kind of stress, in words.
 
     Attributes:
-        text: Points of recall lost per 10 points of stress, with its interval.
-        rank: 1 = most sensitive.
+        text: Points of recall lost per 10 points of stress, with its interval; empty of a class without test images.
+        rank: 1 = most sensitive; empty where the loss is not known.
         first: Probability of rank 1; empty where it is not known.
         knee: Where the curve bends.
     """
 
     text: str
-    rank: int
+    rank: str
     first: str
     knee: str
 
@@ -73,14 +73,14 @@ class ClassRow:
 
     Attributes:
         name: Of the class.
-        recall: In percent, with its interval.
-        recall_rank: 1 = least accurate.
+        recall: In percent, with its interval; empty of a class without test images.
+        recall_rank: 1 = least accurate; empty, likewise.
         losses: One a kind of stress.
     """
 
     name: str
     recall: str
-    recall_rank: int
+    recall_rank: str
     losses: list[Loss]
 
 
@@ -149,13 +149,13 @@ class Section:
         return [
             ClassRow(
                 name=name,
-                recall=recall[index].scaled(100).text(),
-                recall_rank=int(accuracy_rank[index]),
+                recall=recall[index].scaled(100).text() if accuracy_rank[index] else "",
+                recall_rank=accuracy_rank[index],
                 losses=[
                     Loss(
-                        text=loss[index].text(2),
-                        rank=int(rank[index]),
-                        first="" if curve.ranks is None else f"{curve.ranks[index, 0]:.0%}",
+                        text=loss[index].text(2) if rank[index] else "",
+                        rank=rank[index],
+                        first="" if curve.ranks is None or not rank[index] else f"{curve.ranks[index, 0]:.0%}",
                         knee=curve.knees[index].text(),
                     )
                     for curve, loss, rank in curves
@@ -200,10 +200,10 @@ class ComparisonSection:
     figures: list[SavedFigure]
 
 
-def _ranks(values: np.typing.NDArray[np.float64]) -> np.typing.NDArray[np.int64]:
-    """1 = smallest."""
-    ranks: np.typing.NDArray[np.int64] = np.argsort(np.argsort(values, kind="stable"), kind="stable") + 1
-    return ranks
+def _ranks(values: np.typing.NDArray[np.float64]) -> list[str]:
+    """1 = smallest; empty where a value is not known."""
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable") + 1  # NaN comes last
+    return ["" if np.isnan(value) else str(rank) for value, rank in zip(values, ranks, strict=True)]
 
 
 def _environment() -> Environment:

@@ -21,8 +21,7 @@ from class_sensitivity.data.lookalikes import image_separation, people_confusion
 from class_sensitivity.errors import DataError
 from class_sensitivity.figures.model_dependence import plot_model_dependence
 from class_sensitivity.figures.separability import plot_lookalikes, plot_separability
-from class_sensitivity.report.figure_list import FigureSpec
-from class_sensitivity.report.findings import Line
+from class_sensitivity.report.parts import FigureSpec, Line
 from class_sensitivity.report.tables import MOST_WHOLE
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.settings import AnalyzeSettings

@@ -148,7 +148,8 @@ def sensitivity_table(results: Results) -> pd.DataFrame:
     for kind, curve in results.curves.items():
         needed = _seeds_for_ranks(curve)
         for index, name in enumerate(results.study.class_names):
-            knee, ranks = curve.knees[index], curve.ranks
+            knee = curve.knees[index]
+            ranks = None if np.isnan(curve.slope.value[index]) else curve.ranks
             rows.append(
                 {
                     "stress": kind,

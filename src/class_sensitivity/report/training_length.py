@@ -12,8 +12,7 @@ from class_sensitivity.analysis.statistics import benjamini_hochberg
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.analysis.training_length import TrainingLengths, training_lengths
 from class_sensitivity.figures.training_length import plot_class_falls_by_length, plot_training_lengths
-from class_sensitivity.report.figure_list import FigureSpec
-from class_sensitivity.report.findings import Line
+from class_sensitivity.report.parts import FigureSpec, Line
 from class_sensitivity.report.tables import value_columns, write_table
 
 

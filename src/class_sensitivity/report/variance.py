@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from class_sensitivity.analysis.variance_split import VarianceSplit
-from class_sensitivity.figures.variance import STREAMS_IN_WORDS, plot_variance_split
-from class_sensitivity.report.figure_list import FigureSpec
+from class_sensitivity.figures.variance import plot_variance_split
+from class_sensitivity.report.parts import FigureSpec
+from class_sensitivity.seeding import STREAMS
 
 
 def sentences(splits: Sequence[VarianceSplit], alpha: float) -> Iterator[str]:
@@ -16,7 +17,7 @@ def sentences(splits: Sequence[VarianceSplit], alpha: float) -> Iterator[str]:
         parts = sorted(split.streams, key=lambda name: -split.streams[name].accuracy)
         listed, of_classes = [], []
         for name in parts:
-            variance, words = split.streams[name], STREAMS_IN_WORDS[name]
+            variance, words = split.streams[name], STREAMS[name]
             share, low, high = (100 * each for each in split.share(name, alpha=alpha))
             interval = "" if np.isnan(share) else f" ({share:.0f} [{low:.0f}, {high:.0f}] %)"
             listed.append(f"{words} {100 * np.sqrt(variance.accuracy):.1f}{interval}")

@@ -40,6 +40,11 @@ class Focus:
     )
     figure_numbers: Mapping[str, str] = field(default_factory=dict)
 
+    def titled(self, name: str, title: str) -> str:
+        """The title of a figure, with what the paper calls it, if it has it."""
+        number = self.figure_numbers.get(name)
+        return f"{title} ({number})" if number else title
+
 
 Judge = Callable[[Evidence], Verdict]
 

@@ -10,7 +10,7 @@ from class_sensitivity.analysis.claims.judging import Verdict
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.analysis.suspects import Suspect
-from class_sensitivity.report.findings import Finding
+from class_sensitivity.report.parts import Finding
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 Json = dict[str, Any]
