@@ -15,10 +15,12 @@ from support.explorer import DIGITS_PLAN, digits, stored, subject_of, write_page
 from support.reports import WORLD, leave_unpictured, settings, words_of
 from support.synthetic import THREE, World, shares, write_study
 
-from class_sensitivity.analysis.advice import IMAGES, Advice
+from class_sensitivity.analysis.advice import advise
 from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.seriation import lookalike_order
 from class_sensitivity.analysis.statistics import adjusted_p, benjamini_hochberg
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.report import build
 from class_sensitivity.report.build import write_report
@@ -33,6 +35,7 @@ from class_sensitivity.report.explorer.thumbnails import (
     thumbnail_size,
 )
 from class_sensitivity.report.findings import findings, findings_with_evidence
+from class_sensitivity.report.inspection import advise_on_images
 from class_sensitivity.runs.condition import BASELINE
 
 
@@ -113,8 +116,33 @@ def test_advice_on_single_images_leads_to_the_cell_of_most_suspects(explored):
     suspects = [
         Suspect(index, label, predicted, 0.9, 0.1) for index, label, predicted in ((4, 8, 1), (5, 3, 5), (9, 3, 5))
     ]
-    advised = of_advice(Advice(IMAGES, "look at 3 test labels", "Look."), explored.results, suspects)
-    assert advised["view"] == {"v": "matrix", "c": "baseline", "cell": "3.5"}
+    study = explored.results.study
+    (advice,) = advise_on_images(suspects, None, study.class_names)
+    assert of_advice(advice, study)["view"] == {"v": "matrix", "c": "baseline", "cell": "3.5"}
+
+
+def test_advice_leads_to_the_numbers_that_it_rests_on():
+    labels = np.repeat([0, 1, 2], 300)
+    plan = {  # (condition, seeds) -> recalls; levels of fewer seeds and of another kind are no evidence
+        (BASELINE, 5): (0.95, 0.95, 1.0),
+        (reduction(0.2), 5): (0.94, 0.94, 1.0),
+        (noise(0.2), 5): (0.5, 0.7, 1.0),
+        (reduction(0.4), 3): (0.93, 0.93, 1.0),
+        (noise(0.4, "symmetric"), 3): (0.5, 0.5, 1.0),
+    }
+    rng = np.random.default_rng(0)
+    runs = {
+        (condition, seed): np.where(rng.random(900) < np.array(recalls)[labels], labels, 1 - labels % 2)
+        for (condition, seeds), recalls in plan.items()
+        for seed in range(seeds)
+    }
+    study = Study.of_preds(labels, runs, ("ant", "bee", "cow"))
+    advice = advise(analyse(study, resamples=100))
+    views = {each.about: of_advice(each, study)["view"] for each in advice}
+    assert views["buy"] == {"v": "side", "c": noise(0.2).name, "b": reduction(0.2).name}
+    assert views["labels"] == {"v": "class", "s": "shuffle", "k": "0"}
+    assert views["cheap"] == {"v": "class", "s": "shuffle", "k": "2"}
+    assert (views["undecided"]["v"], views["undecided"]["s"]) == ("class", "reduction")
 
 
 def test_orders_are_those_of_the_results(payload, explored):

@@ -345,7 +345,7 @@ CONFLICTS = ((ImageRef("train", 1, 0), ImageRef("train", 2, 1)),)
     ],
 )
 def test_advice_is_given_where_there_is_something_to_do(suspects, health, expected):
-    advice = list(advise_on_images(suspects, None if health is None else made_up(health)))
+    advice = list(advise_on_images(suspects, None if health is None else made_up(health), THREE))
     assert [each.short for each in advice] == expected
     assert {each.about for each in advice} <= {"images"}
     for each in advice:
@@ -376,7 +376,7 @@ def test_a_report_shows_what_an_inspection_saw_and_what_to_do(place):
     section = text[text.index(HEADING) :]
     for line in describe(inspection):
         assert f"{line.about} {line.text}" in section
-    for advice in advise_on_images([], inspection):
+    for advice in advise_on_images([], inspection, THREE):
         assert advice.sentence in text
     assert "remove 1 leak" in text
     table = parquet_of(place[1], "suspects")

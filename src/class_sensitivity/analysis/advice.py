@@ -46,8 +46,11 @@ class Advice:
             `price` (up to which price), `images` (single images to look at) or `undecided`.
         short: What to do, in a few words.
         sentence: The same with the number behind it.
-        classes: The classes that it is about.
+        classes: The classes that it is about, the first one first; of `images` the true and the predicted one.
         command: What would decide it, of advice that more seeds would let be given.
+        condition: The condition that shows it; None for the baseline, or for a whole curve.
+        other: What that is compared with; None for the baseline.
+        curve: Name of the series that shows it.
     """
 
     about: str
@@ -55,6 +58,9 @@ class Advice:
     sentence: str
     classes: tuple[str, ...] = ()
     command: str = ""
+    condition: Condition | None = None
+    other: Condition | None = None
+    curve: str = ""
 
 
 def advise(results: Results, train_counts: NDArray[np.int64] | None = None) -> list[Advice]:
@@ -130,10 +136,12 @@ def _what_to_buy(results: Results) -> Iterator[Advice]:
             f"{balance.text(signed=True)} points of accuracy more than missing the examples; it would take "
             f"{needed.text()}.{harm}",
             command=_more_seeds(results.study, (BASELINE, cost.noise, cost.control), needed),
+            condition=cost.noise,
+            other=cost.control,
         )
         return
     sentence = f"{short[:1].upper()}{short[1:]}: at {cost.noise.label} {what} {balance.text()} points of accuracy more."
-    yield Advice(BUY, short, sentence + harm)
+    yield Advice(BUY, short, sentence + harm, condition=cost.noise, other=cost.control)
 
 
 def _thin(results: Results, train_counts: NDArray[np.int64] | None) -> Iterator[Advice]:
@@ -194,7 +202,8 @@ def _undecided(results: Results, curve: Curve, what: str) -> Advice:
     first = int(np.nanargmax(beyond.value))
     if beyond.value[first] < 1e-9:  # but for a rounding error
         alike = f"under {curve.label} all classes lose the same"
-        return Advice(UNDECIDED, f"{what[:1].lower()}{what[1:]}: all alike", f"{what} makes no difference: {alike}.")
+        short, sentence = f"{what[:1].lower()}{what[1:]}: all alike", f"{what} makes no difference: {alike}."
+        return Advice(UNDECIDED, short, sentence, curve=curve.kind)
     needed = seeds_needed(beyond[first], alpha=results.alpha / results.study.num_classes)
     return Advice(
         UNDECIDED,
@@ -203,6 +212,7 @@ def _undecided(results: Results, curve: Curve, what: str) -> Advice:
         f"{names[first]} seems to, by {beyond[first].text()} points per 10; it would take {needed.text()}.",
         (names[first],),
         _more_seeds(results.study, curve.conditions, needed),
+        curve=curve.kind,
     )
 
 
@@ -222,6 +232,7 @@ def _labels(results: Results, curve: Curve) -> Iterator[Advice]:
             f"Spend labelling effort on {_listed(results, first, _tested(results, curve))} first: so many points of "
             f"recall more than the {mean:z.1f} that all classes lose in the mean per 10 points of wrong labels.",
             tuple(names[c] for c in first),
+            curve=curve.kind,
         )
     elif results.study.num_classes > 1:
         yield _undecided(results, curve, "Whose labels to check first")
@@ -233,6 +244,7 @@ def _labels(results: Results, curve: Curve) -> Iterator[Advice]:
             f"Safe to label cheaply: {_listed(results, cheap, loss)}, which lose less than {CHEAP_POINTS:g} point of "
             "recall per 10 points of wrong labels.",
             tuple(names[c] for c in cheap),
+            curve=curve.kind,
         )
 
 
@@ -247,6 +259,7 @@ def _collect(results: Results, curve: Curve) -> Iterator[Advice]:
             f"Collect more of {_listed(results, first, _tested(results, curve))} first: so many points of recall more "
             f"than the {mean:z.1f} that all classes lose in the mean per 10 points of the data removed.",
             tuple(names[c] for c in first),
+            curve=curve.kind,
         )
     elif results.study.num_classes > 1:
         yield _undecided(results, curve, "Of which class to collect more")

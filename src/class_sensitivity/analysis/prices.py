@@ -64,6 +64,7 @@ def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice
             f"at {shown.noise.label} {pays if worth.low > 0 else 'whether checking labels pays: undecided'}",
             f"Whether to check labels depends on how many are wrong. A check is worth, in new examples, {levels}. So "
             f"{does}. With your prices (price.example, price.check) the report says which is cheaper, by class.",
+            condition=shown.noise,
         )
         return
     price = prices.check / prices.example
@@ -74,6 +75,7 @@ def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice
         f"{verdict} at these prices" if verdict != UNDECIDED else "checks or examples at these prices: undecided",
         f"A check costs {price:.3g} new examples, and {does}: {verdict}. By level: {by_level}. "
         + _by_class(shown, results.study.class_names, price),
+        condition=shown.noise,
     )
 
 

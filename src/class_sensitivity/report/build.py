@@ -275,7 +275,7 @@ def _words(plan: "_Plan", all_results: list[Results], settings: AnalyzeSettings,
     advice = [
         *advise(results, plan.train_counts),
         *advise_on_prices(results, settings.price),
-        *advise_on_images(plan.suspects, plan.inspection),
+        *advise_on_images(plan.suspects, plan.inspection, results.study.class_names),
     ]
     verdicts = plan.claims.judge(results, _other_models(results, all_results)) if plan.claims else []
     glance = at_a_glance(results, advice, verdicts, next_runs(results.study, verdicts))

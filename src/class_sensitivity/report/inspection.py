@@ -43,15 +43,19 @@ def inspect(run: Run, console: Console | None = None) -> None:
     console.print(f"Kept for the report: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
-def advise_on_images(suspects: Sequence[Suspect], inspection: Inspection | None) -> Iterator[Advice]:
+def advise_on_images(
+    suspects: Sequence[Suspect], inspection: Inspection | None, class_names: Sequence[str]
+) -> Iterator[Advice]:
     """What to do about single images: labels to look at, copies to remove."""
     if number := len(suspects):
+        ((label, predicted), _) = Counter((each.label, each.predicted) for each in suspects).most_common(1)[0]
         yield Advice(
             IMAGES,
             f"look at {_counted(number, 'test label')}",
             f"Look at the labels of {_counted(number, 'test image')}: every network of the baseline is sure that "
             f"{'it is' if number == 1 else 'they are'} of one other class. The figure shows the first, "
             "tables/suspects.csv lists all.",
+            (class_names[label], class_names[predicted]),
         )
     if inspection is None:
         return

@@ -1,15 +1,12 @@
 """From a sentence to the view that shows it: a view is what stands behind the # of the page's address."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from class_sensitivity.analysis.advice import BUY, IMAGES, LABELS, MERGE, Advice
+from class_sensitivity.analysis.advice import IMAGES, MERGE, Advice
 from class_sensitivity.analysis.claims.claim_set import ClaimSet
 from class_sensitivity.analysis.claims.judging import Verdict
-from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.study import Study
-from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.report.parts import Finding
 from class_sensitivity.runs.condition import BASELINE, Condition
 
@@ -54,41 +51,36 @@ def link_to(
     return words
 
 
+def _view(
+    study: Study, condition: Condition | None, other: Condition | None, classes: Sequence[int], series: str
+) -> Json:
+    """A pair, two conditions, a class, a whole curve or a condition."""
+    if len(classes) == 2:
+        return link_to(study, "pair", condition=condition or BASELINE, classes=classes)
+    if condition is not None and other is not None:
+        return link_to(study, "side", condition=condition, other=other, mark=classes)
+    if classes:
+        return link_to(study, "class", condition=condition, classes=classes, series=series)
+    if series:
+        return link_to(study, "dose", series=series)
+    return link_to(study, "matrix", condition=condition or BASELINE)
+
+
 def of_finding(found: Finding, study: Study) -> Json:
-    """A finding and its view: a pair, two conditions, a class, a condition or a whole curve."""
-    condition = found.condition
-    if len(found.classes) == 2:
-        view = link_to(study, "pair", condition=condition or BASELINE, classes=found.classes)
-    elif found.condition is not None and found.other is not None:
-        view = link_to(study, "side", condition=condition, other=found.other, mark=found.classes)
-    elif found.classes:
-        view = link_to(study, "class", condition=condition, classes=found.classes, series=found.curve)
-    elif found.curve:
-        view = link_to(study, "dose", series=found.curve)
-    else:
-        view = link_to(study, "matrix", condition=condition or BASELINE)
+    """A finding and its view."""
+    view = _view(study, found.condition, found.other, found.classes, found.curve)
     return {"text": found.sentence, "view": view, "place": ""}
 
 
-def of_advice(advice: Advice, results: Results, suspects: Sequence[Suspect]) -> Json:
-    """A piece of advice and its view; that on single images leads to the cell that holds most of the suspects."""
-    study = results.study
-    classes = [study.class_names.index(name) for name in advice.classes if name in study.class_names]
-    curves = list(results.curves)
-    first = next((name for name in curves if name in study.noise_series), curves[0] if curves else "")
-    if advice.about == MERGE and len(classes) == 2:
+def of_advice(advice: Advice, study: Study) -> Json:
+    """A piece of advice and its view: the two classes merged, the cell of single images, or as of a finding."""
+    classes = [study.class_names.index(name) for name in advice.classes]
+    if advice.about == MERGE:
         view = link_to(study, "matrix", condition=BASELINE, merged=classes)
-    elif advice.about == IMAGES and suspects:
-        cells = Counter((each.label, each.predicted) for each in suspects)
-        view = link_to(study, "matrix", condition=BASELINE, cell=cells.most_common(1)[0][0])
-    elif advice.about == BUY and results.costs:
-        cost = max(results.costs, key=lambda each: each.noise.level)
-        view = link_to(study, "side", condition=cost.noise, other=cost.control)
-    elif classes:
-        series = first if advice.about == LABELS else next((name for name in study.reduction_series), first)
-        view = link_to(study, "class", classes=classes[:1], series=series if series in curves else "")
-    else:
-        view = link_to(study, "dose", series=first) if first else link_to(study, "matrix")
+    elif advice.about == IMAGES:
+        view = link_to(study, "matrix", condition=BASELINE, cell=classes)
+    else:  # of a list of classes the first one: two of them are no pair
+        view = _view(study, advice.condition, advice.other, classes[:1], advice.curve)
     return {"short": advice.short, "text": advice.sentence, "about": advice.about, "view": view}
 
 

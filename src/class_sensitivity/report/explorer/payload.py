@@ -150,7 +150,7 @@ def payload_of(subject: Subject) -> Payload:
         "chosen": choice.why,
         "findings": [of_finding(each, study) for each in findings_with_evidence(results)]
         + [{"text": text, "view": None, "place": place} for text, place in subject.further],
-        "advice": [of_advice(each, results, subject.suspects) for each in subject.advice],
+        "advice": [of_advice(each, study) for each in subject.advice],
         "claims_title": subject.claims.title if subject.claims else "",
         "claims": [of_verdict(each, subject.claims, study) for each in subject.verdicts if subject.claims],
         "caveats": list(subject.caveats),

@@ -126,12 +126,15 @@ function doseSlider(model, state) {
 
 const player = { timer: 0 };
 
+function stopPlaying() {
+  clearInterval(player.timer);
+  player.timer = 0;
+}
+
 /** Plays the levels one after the other. @param {Model} model */
 function togglePlay(model) {
-  if (player.timer) {
-    clearInterval(player.timer);
-    player.timer = 0;
-  } else {
+  if (player.timer) stopPlaying();
+  else {
     const step = () => {
       const state = parseState(model, location.hash);
       const series = seriesOf(model, state);

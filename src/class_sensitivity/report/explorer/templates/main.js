@@ -302,6 +302,8 @@ function show(model) {
   const drawn = { matrix: matrixView, dose: doseView, side: sideView, class: classView, pair: pairView }[state.v];
   const grid = drawn(model, state, controls, figure);
   const hasPanel = grid !== undefined;
+  // Nothing plays where nothing could stop it.
+  if (!document.getElementById("play")) stopPlaying();
   // On other views the answer stands back; whoever opens it again there keeps it.
   if (state.v !== lastView && state.v !== "matrix") part("answer").removeAttribute("open");
   if (state.v !== lastView && state.v === "matrix" && lastView) part("answer").setAttribute("open", "");

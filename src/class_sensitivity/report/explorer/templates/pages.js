@@ -94,7 +94,7 @@ function classView(model, state, controls, figure) {
                   : "",
                 curve.knee[c] && curve.knee[c] !== "no knee" ? ` Bends at ${curve.knee[c]}.` : "",
               ),
-              curve.ranks && classes.length <= 30
+              curve.ranks && curve.loss[c] && classes.length <= 30
                 ? make(
                     "div",
                     {},
