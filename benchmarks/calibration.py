@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from class_sensitivity.analysis import moderation
+from class_sensitivity.analysis import moderation, sensitivity
 from class_sensitivity.analysis.claims.evidence import candidates, noise
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, POINTS, REPRODUCED, Comparison, judge_part
 from class_sensitivity.analysis.contrasts import class_contrasts, pair_contrasts
@@ -432,6 +432,15 @@ def symmetric(_: Population | None, rng: np.random.Generator, seeds: int) -> Out
     }
 
 
+def symmetric_30(_: Population | None, rng: np.random.Generator, seeds: int) -> Outcome:
+    """The same of 30 classes and few images, where most pairs are hardly ever confused."""
+    (preds, _other), labels = made_up(rng, seeds, [np.full(30, 0.8)] * 2, 50)
+    study = _study({BASELINE: preds}, labels, tuple(f"class {number}" for number in range(30)))
+    with mock.patch.object(sensitivity, "MAX_OMNIBUS_CLASSES", 0):  # the test of symmetry would be most of the time
+        direction = analyse(study, resamples=2).conditions[0].direction
+    return {"asymmetry": direction.asymmetry, "by chance alone": direction.asymmetry_by_chance}
+
+
 def table(measure: Callable[..., Outcome], people: Population | None, studies: int) -> pd.DataFrame:
     """Mean outcome over repeated studies, one column for each number of seeds."""
     columns = {}
@@ -459,7 +468,7 @@ def main() -> None:
 
 
 REAL = (no_effect, one_condition, flat_curves)
-MADE_UP = (known_falls, near_certain, uneven, known_cells, curves, alike, advised_seeds, symmetric)
+MADE_UP = (known_falls, near_certain, uneven, known_cells, curves, alike, advised_seeds, symmetric, symmetric_30)
 
 
 def _print(measure: Callable[..., Outcome], people: Population | None, studies: int) -> None:

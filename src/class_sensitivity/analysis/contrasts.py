@@ -5,7 +5,7 @@ strength from each other (`moderation`), so a single one is always taken out of 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,27 +215,51 @@ def pair_contrasts(
         array([[nan,  1.],
                [-1., nan]])
     """
-    seeds = shared_seeds(study, list({**first, **second}))
-    one, other = (_pair_members(study, weights, seeds, shares) for weights in (first, second))
-    both = VarianceComponents(
-        total=one.total + other.total.T,
-        per_seed=one.per_seed + other.per_seed.swapaxes(1, 2),
-        interaction=one.interaction + other.interaction.T,
-        image_variance=one.image_variance + other.image_variance.T,
-        image_effects=one.image_effects,
-    )
-    np.fill_diagonal(both.total, np.nan)
-    np.fill_diagonal(both.interaction, 0)  # a class beside itself is no member of the family
-    turned = np.tri(study.num_classes, dtype=bool) & _same_both_ways(first, second)
-    both.interaction[turned] = 0  # each pair is one measurement, and counts once
-    largest = _largest(weight for weights in (first, second) for pair in weights.values() for weight in pair)
-    smallest = np.maximum(1, np.minimum.outer(study.class_sizes, study.class_sizes)) if shares else 1
-    found = both.estimate(alpha=alpha, one_image=largest / smallest, moderated=True)
-    return replace(
-        found,
-        seed_variance=np.where(turned, found.seed_variance.T, found.seed_variance),
-        image_variance=np.where(turned, found.image_variance.T, found.image_variance),
-    )
+    return PairFamily.of(study, first, second, shares=shares).estimate(alpha=alpha)
+
+
+@dataclass(frozen=True)
+class PairFamily:
+    """What `pair_contrasts` measures, before its errors are taken from it.
+
+    Attributes:
+        components: Of shape (K, K), [first, second].
+        turned: (K, K) pairs that stand for their mirror image, and have its variances.
+        one_image: By how much one image can change each, an array or one number.
+    """
+
+    components: VarianceComponents
+    turned: NDArray[np.bool_]
+    one_image: Floats | float
+
+    @classmethod
+    def of(cls, study: Study, first: PairWeights, second: PairWeights, *, shares: bool = False) -> "PairFamily":
+        """The family of a sum over pairs; arguments and errors are those of `pair_contrasts`."""
+        seeds = shared_seeds(study, list({**first, **second}))
+        one, other = (_pair_members(study, weights, seeds, shares) for weights in (first, second))
+        both = VarianceComponents(
+            total=one.total + other.total.T,
+            per_seed=one.per_seed + other.per_seed.swapaxes(1, 2),
+            interaction=one.interaction + other.interaction.T,
+            image_variance=one.image_variance + other.image_variance.T,
+            image_effects=one.image_effects,
+        )
+        np.fill_diagonal(both.total, np.nan)
+        np.fill_diagonal(both.interaction, 0)  # a class beside itself is no member of the family
+        turned = np.tri(study.num_classes, dtype=bool) & _same_both_ways(first, second)
+        both.interaction[turned] = 0  # each pair is one measurement, and counts once
+        largest = _largest(weight for weights in (first, second) for pair in weights.values() for weight in pair)
+        smallest = np.maximum(1, np.minimum.outer(study.class_sizes, study.class_sizes)) if shares else 1
+        return cls(both, turned, largest / smallest)
+
+    def estimate(self, *, alpha: float = 0.05) -> Estimate:
+        """Estimates of shape (K, K), whose intervals cover 1 - alpha."""
+        found = self.components.estimate(alpha=alpha, one_image=self.one_image, moderated=True)
+        return replace(
+            found,
+            seed_variance=np.where(self.turned, found.seed_variance.T, found.seed_variance),
+            image_variance=np.where(self.turned, found.image_variance.T, found.image_variance),
+        )
 
 
 def _same_both_ways(first: PairWeights, second: PairWeights) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from class_sensitivity.analysis import statistics
 from class_sensitivity.analysis.contrasts import (
+    PairFamily,
     accuracy_contrast,
     cell_contrasts,
     centred_class_contrasts,
@@ -38,7 +39,7 @@ from class_sensitivity.analysis.results import (
     VersusBaseline,
 )
 from class_sensitivity.analysis.sideways import sideways_shifts
-from class_sensitivity.analysis.statistics import NO_KNEE
+from class_sensitivity.analysis.statistics import NO_KNEE, VarianceComponents
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import asymmetry
 from class_sensitivity.runs.condition import BASELINE, Condition
@@ -234,22 +235,46 @@ def _by_class(values: Floats, study: Study) -> Floats:
 def _direction(study: Study, condition: Condition, alpha: float) -> Direction:
     seeds = study.common_seeds(condition)
     pairs = np.array(list(combinations(range(study.num_classes), 2)), np.int64)
-    forth_minus_back = pair_contrasts(study, {condition: (0.0, 1.0)}, {condition: (0.0, -1.0)}, alpha=alpha)
-    difference = forth_minus_back[tuple(pairs.T)]
+    forth_minus_back = PairFamily.of(study, {condition: (0.0, 1.0)}, {condition: (0.0, -1.0)})
+    difference = forth_minus_back.estimate(alpha=alpha)[tuple(pairs.T)]
     counts = study.counts_of(condition, seeds).sum(axis=0)
     confused = counts.sum() - np.trace(counts)
-    # The mean of |x| is sqrt(2 / pi) standard deviations of x.
-    chance = np.sqrt(2 / np.pi) * len(seeds) * difference.error.sum() / confused if confused else np.nan
     new_images, these_images = _symmetry_tests(study, condition, seeds, pairs)
     return Direction(
         pairs=pairs,
         difference=difference,
         marked=statistics.benjamini_hochberg(difference.p, alpha),
         asymmetry=asymmetry(counts),
-        asymmetry_by_chance=float(np.minimum(chance, 1)),
+        asymmetry_by_chance=_asymmetry_by_chance(forth_minus_back.components, pairs, confused / len(seeds)),
         symmetry_new_images=new_images,
         symmetry_these_images=these_images,
     )
+
+
+def _asymmetry_by_chance(components: VarianceComponents, pairs: NDArray[np.int64], confused: float) -> float:
+    """The asymmetry that differences would have if chance alone made them.
+
+    Here pairs that are hardly ever confused are most of the sum, and few are by so much that they can be told from
+    chance. So no error is kept above what one image makes, as for an interval; and the variance over seeds is in each
+    pair as many times its interaction as it is in all of them together.
+
+    Args:
+        components: (K, K) of the differences.
+        pairs: (P, 2) class indices.
+        confused: Confusions of all pairs, in the mean over seeds.
+
+    Returns:
+        In [0, 1]; NaN with one seed, or without a confusion.
+    """
+    if components.seeds < 2 or not confused:
+        return np.nan
+    of_pairs = tuple(pairs.T)
+    interaction = components.interaction[of_pairs]
+    seeds = components.per_seed.var(axis=0, ddof=1)[of_pairs]
+    often = max(1.0, seeds.sum() / interaction.sum()) if interaction.any() else 1.0
+    errors = np.sqrt(components.image_variance[of_pairs] + often * interaction / components.seeds)
+    # The mean of |x| is sqrt(2 / pi) standard deviations of x.
+    return float(np.minimum(1, np.sqrt(2 / np.pi) * errors.sum() / confused))
 
 
 def _symmetry_tests(
