@@ -100,6 +100,20 @@ def test_one_seed_is_answered_with_the_command_that_runs_more():
     assert piece.command == "python train.py -m noise.frac=0,0.2 seed=1,2,3,4 data= model="
 
 
+def test_more_seeds_of_noise_on_less_data_are_of_that_noise_on_as_little_data():
+    on_less = Condition(noise_kind="shuffle", noise_frac=0.2, reduction_frac=0.5)
+    (piece,) = advise(made_up(4, {on_less: [0.1] * 6}, seeds=1, per_class=40))
+    assert piece.command == (
+        "python train.py -m seed=1,2,3,4 data= model= && "
+        "python train.py -m reduction.frac=0.5 noise.frac=0.2 seed=1,2,3,4 data= model="
+    )
+    (piece,) = advise(made_up(4, {on_less: [0.1] * 6, reduction(0.5): [0.1] * 6}, seeds=1, per_class=40))
+    assert piece.command == (
+        "python train.py -m reduction.frac=0,0.5 seed=1,2,3,4 data= model= && "
+        "python train.py -m reduction.frac=0.5 noise.frac=0.2 seed=1,2,3,4 data= model="
+    )
+
+
 def test_no_class_is_named_where_all_fall_alike():
     named = [made_up(seed, {noise(0.2): EVEN, reduction(0.2): EVEN}) for seed in range(20)]
     wrong = sum(bool(about(results, kind)) for results in named for kind in ("labels", "collect"))

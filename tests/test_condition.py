@@ -114,7 +114,7 @@ def test_two_levels_are_of_one_series_exactly_if_they_differ_in_nothing_else(one
     assert not alike or (one.series_label, one.sweep) == (other.series_label, other.sweep)
 
 
-@given(LEVELS)
+@given(STRESSES.filter(lambda stress: not Condition.of(stress).is_baseline))
 def test_what_makes_a_condition_on_the_command_line_makes_it_again(compose_settings, stress):
     condition = Condition.of(stress)
     settings = compose_settings(*shlex.split(f"{condition.sweep}={condition.level}"))
