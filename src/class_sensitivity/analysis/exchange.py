@@ -83,11 +83,13 @@ class Bounds:
         """
 
         def written(number: Floats | float) -> str:
-            if significant is not None and self.least <= number <= self.most:
-                number = float(f"{number:.{significant}g}")
             if number < self.least:
                 return f"<{self.least:z{form}}"
-            return f">{self.most:z{form}}" if number > self.most else f"{number:z{form}}"
+            if number > self.most:
+                return f">{self.most:z{form}}"
+            if significant is not None:  # rounded, it may be beyond what was measured; the measurement is not
+                number = min(max(float(f"{number:.{significant}g}"), self.least), self.most)
+            return f"{number:z{form}}"
 
         if np.isnan(self.value):
             return "not known"
