@@ -1,6 +1,8 @@
 """The training set that a stress makes: what holds for every kind, seed, share, size and balance of classes."""
 
+import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from class_sensitivity.stress import (
     Stress,
     TrainSet,
     keep_after_reduction,
+    refuse_idle_noise,
     selection_order,
     stressed_train_set,
 )
@@ -293,6 +296,28 @@ def test_a_class_that_does_not_exist_makes_no_noisy_training_set(setting, kind, 
         make(0.1)
     # The baseline is that of all runs, whatever else was asked for.
     np.testing.assert_array_equal(make(0).labels, np.arange(10) % 2)
+
+
+@pytest.mark.parametrize(
+    ("noise", "says"),
+    [
+        (Noise(Shuffle(), 0.5, ["ant"]), "noise.frac=0.5 with noise.classes=['ant'] makes no label wrong: the noise"),
+        (Noise(Pair(), 0.001), "noise.frac=0.001 makes no label wrong: the share touches none of the 40 examples"),
+    ],
+    ids=["one class", "no example"],
+)
+def test_noise_that_makes_no_label_wrong_is_refused_before_a_run_of_it(noise, says):
+    labels = np.arange(40) % 3
+
+    def refuse(noise: Noise) -> None:
+        stress = Stress(noise)
+        made = stressed_train_set(labels, ("ant", "bee", "cow"), stress, seeds=dict.fromkeys(STREAMS, 1))
+        refuse_idle_noise(made, stress)
+
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        refuse(noise)
+    refuse(replace(noise, frac=0.0))
+    refuse(replace(noise, frac=0.5, classes=[]))
 
 
 # On the real labels

@@ -279,6 +279,7 @@ def test_a_damaged_run_is_redone(make_run):
     ("settings", "words"),
     [
         (("reduction.frac=0.999",), ["reduction.frac=0.999", "class"]),
+        (("noise.frac=0.5", "noise.classes=['3']"), ["noise.frac=0.5 with noise.classes=['3'] makes no label wrong"]),
         (("data.crop_padding=8",), ["data.crop_padding=8", "8 x 8"]),
         (("+model.depth=3",), ["model.depth", "widths"]),
         (("model.widths=[1,2]",), ["model.widths", "[1, 2]", "six"]),

@@ -236,7 +236,9 @@ def _clean_curves(study: Study, noise: Condition) -> Iterator[tuple[Condition, .
     """Every series of reductions that is made as the noise is, as far as it shares seeds with it."""
     for series in study.reduction_series:
         curve = study.paired_series(series)
-        if len(curve) < 2 or not study.common_seeds(*curve, noise):
+        seeds = study.common_seeds(*curve, noise)
+        # Noise that left every label as it is has no rate: nothing can be divided by what it did.
+        if len(curve) < 2 or not seeds or study.mean_of("effective_noise", noise, seeds) == 0:
             continue
         last = curve[-1]
         alike = last.stratified == noise.stratified

@@ -10,7 +10,7 @@ from class_sensitivity.stress.audit import NoiseAudit, audit
 from class_sensitivity.stress.noise import NOISE_KINDS, Examples, Noise, NoiseKind, make_noise_kind, touched_positions
 from class_sensitivity.stress.reduction import Reduction, keep_after_reduction
 from class_sensitivity.stress.selection import selection_order
-from class_sensitivity.stress.train_set import Stress, TrainSet, stressed_train_set
+from class_sensitivity.stress.train_set import Stress, TrainSet, refuse_idle_noise, stressed_train_set
 
 __all__ = [
     "NOISE_KINDS",
@@ -24,6 +24,7 @@ __all__ = [
     "audit",
     "keep_after_reduction",
     "make_noise_kind",
+    "refuse_idle_noise",
     "selection_order",
     "stressed_train_set",
     "touched_positions",

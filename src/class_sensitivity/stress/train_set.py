@@ -121,6 +121,20 @@ def stressed_train_set(
     )
 
 
+def refuse_idle_noise(train_set: TrainSet, stress: Stress) -> None:
+    """Raises a ConfigError if there is noise and no label is wrong: such a run would be a baseline by another name."""
+    noise, touched = stress.noise, int(train_set.touched.sum())
+    if noise.frac == 0 or train_set.audit.effective > 0:
+        return
+    asked = f"noise.frac={noise.frac}" + f" with noise.classes={noise.classes}" * bool(noise.classes)
+    if touched:
+        what = f"the noise ({noise.kind.name}) leaves each of the {touched:,} labels that it touches as it is"
+        remedy = "choose a larger share, more classes or another noise.kind"
+    else:
+        what, remedy = f"the share touches none of the {len(train_set.indices):,} examples", "choose a larger one"
+    raise ConfigError(f"{asked} makes no label wrong: {what}; {remedy}.")
+
+
 def _split(size: int, validation_frac: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(held-out, trainable) positions, each sorted."""
     shuffled = generator(seed, "validation").permutation(np.arange(size))

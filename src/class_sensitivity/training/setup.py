@@ -13,7 +13,7 @@ from class_sensitivity.models import build_model
 from class_sensitivity.runs.run import Run
 from class_sensitivity.seeding import torch_seed
 from class_sensitivity.settings import ModelSettings, TrainSettings
-from class_sensitivity.stress import stressed_train_set
+from class_sensitivity.stress import refuse_idle_noise, stressed_train_set
 from class_sensitivity.training.device import Execution, choose_execution, execution_of
 from class_sensitivity.training.weights import load_weights
 
@@ -89,6 +89,7 @@ def _stressed_data(
         validation_frac=training.validation_frac,
         images=arrays.train_images,
     )
+    refuse_idle_noise(train_set, settings.stress)
     return StressedDataModule(
         arrays,
         train_set,
