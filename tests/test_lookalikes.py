@@ -180,14 +180,16 @@ def test_a_file_that_does_not_fit_is_refused_in_a_sentence(tmp_path, array, says
 
 
 def test_a_file_that_is_no_array_is_refused_in_a_sentence(tmp_path):
-    names = ("text.npy", "empty.npy", "several.npz", "objects.npy", "missing.npy", "folder")
+    names = ("text.npy", "empty.npy", "several.npz", "objects.npy", "missing.npy", "folder", "damaged.npy")
     paths = [tmp_path / name for name in names]
     paths[0].write_text("cat,dog")
     paths[1].touch()
     np.savez(paths[2], a=COUNTS, b=LABELS)
     np.save(paths[3], np.array([{}, []], object), allow_pickle=True)
     paths[5].mkdir()
-    says = ("is no array", "is no array", "archive of several", "is no array", "cannot be read", "cannot be read")
+    paths[6].write_bytes(b"PK\x03\x04 an archive begins so")
+    unread = "cannot be read"
+    says = ("is no array", "is no array", "archive of several", "is no array", unread, unread, "is no array")
     for path, words in zip(paths, says, strict=True):
         with pytest.raises(DataError, match=words):
             people_confusion(path, LABELS, 3)

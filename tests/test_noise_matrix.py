@@ -1,5 +1,6 @@
 """Noise by a matrix: counts that are exact, files in every form, and what makes two runs the same."""
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from support.commands import SMALL, assert_one_sentence
 from support.labels import BIG, FRACS, SEEDS, labelled, names, ready_kind, stressed
 
+from class_sensitivity.errors import ConfigError
 from class_sensitivity.runs.condition import Condition
 from class_sensitivity.stress import Noise, Stress
 from class_sensitivity.stress.noise.counts import deal, exact_counts
@@ -138,6 +140,18 @@ def test_a_matrix_that_cannot_be_is_one_sentence_before_a_sweep_begins(forked, t
     done = forked("-m", *SMALL, "noise.kind=matrix", "noise.frac=0,1", f"noise.matrix={path}")
     assert_one_sentence(done, f"noise.matrix={path}", *BAD[text])
     assert not done.runs.exists()
+
+
+@pytest.mark.filterwarnings("error")  # a file that stays open
+def test_an_archive_whole_or_damaged_is_no_matrix(tmp_path):
+    path = tmp_path / "m.npy"
+    with path.open("wb") as stream:
+        np.savez(stream, SHARES)
+    for content in (path.read_bytes(), path.read_bytes()[:40]):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"noise.matrix=.*m.npy holds no array of numbers"):
+            Matrix(matrix=str(path)).check(("ant", "bee", "cow"))
+        gc.collect()
 
 
 def test_a_matrix_that_is_missing_is_one_sentence_and_nothing_where_no_label_is_touched(forked, tmp_path):

@@ -1,5 +1,6 @@
 """How much alike classes look without any model: from the images alone, and to people."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -143,10 +144,11 @@ def people_confusion(path: str | Path, labels: NDArray[np.integer], num_classes:
 def _read_counts(path: str | Path, images: int, num_classes: int) -> NDArray[np.float64]:
     wanted = f"a .npy file of ({images:,}, {num_classes}) counts or shares, one row a test image and one column a class"
     try:
-        read = np.load(Path(path).expanduser(), allow_pickle=False)
+        with Path(path).expanduser().open("rb") as stream:  # an archive of arrays would stay open
+            read = np.load(stream, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}): it must be {wanted}.") from None
-    except (ValueError, EOFError):
+    except (ValueError, EOFError, zipfile.BadZipFile):
         raise DataError(f"{path} is no array of numbers: it must be {wanted}.") from None
     if not isinstance(read, np.ndarray) or read.dtype.kind not in "iuf":
         what = f"an array of {read.dtype}" if isinstance(read, np.ndarray) else "an archive of several arrays"

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +49,19 @@ def read_array(setting: str, path: str) -> tuple[tuple[str, ...], NDArray[Any]]:
     file = Path(path).expanduser()
     try:
         if file.suffix == ".npy":
-            array = np.load(file, allow_pickle=False)
+            with file.open("rb") as stream:  # an archive of arrays would stay open
+                array = np.load(stream, allow_pickle=False)
             header: list[str] = []
         else:
-            with file.open(newline="", encoding="utf-8-sig") as stream:
-                rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if row]
+            with file.open(newline="", encoding="utf-8-sig") as lines:
+                rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
             # Classes may be called 0 and 1: then a square matrix has one row too many.
             wide = bool(rows) and len(rows[0]) > 1
             header = rows.pop(0) if rows and (not _numeric(rows[0]) or (wide and len(rows) == len(rows[0]) + 1)) else []
             array = np.array(rows, np.float64)
     except OSError as error:
         raise unreadable(setting, path, error) from None
-    except (ValueError, EOFError, csv.Error) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, csv.Error) as error:
         raise ConfigError(f"{setting}={path} holds no array of numbers ({_first_line(error)}).") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or array.size == 0:
         raise ConfigError(f"{setting}={path} holds no array of numbers.")
