@@ -123,6 +123,13 @@ def test_the_counts_of_all_finished_baselines_are_summed(make_run, tmp_path):
     assert make_run(*confusable(study)).identity != run.identity
     assert make_run(*confusable(study, "noise.study_seeds=[2,1]")).identity == run.identity
     assert "noise.study_seeds=[1, 2]" in both.identity.condition.sweep
+    # Nor does a run of a named seed that holds a stream.
+    held = make_run("seed=2", "streams.init=7")
+    assert finish(held, confusion=[[20, 0, 0], [9, 5, 0], [0, 0, 16]]).name == "seed-2_init-7"
+    assert make_run(*confusable(study, "noise.study_seeds=[2]")).identity == one.identity
+    assert make_run(*confusable(study, "noise.study_seeds=[2]"), "streams.init=7").identity.condition == (
+        one.identity.condition
+    )
 
     # A directory of one recipe is that of any network on the same data.
     recipe = make_run("training.epochs=9").directory.parents[1]

@@ -55,10 +55,16 @@ def test_a_place_that_cannot_be_written_is_named(plan_root, tmp_path):
         pack_runs(plan_root, tmp_path / "copies")
 
 
-def test_a_copy_has_the_bare_names_of_files(plan_root, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "given", "bare"),
+    [
+        ("human", {"file": "/home/someone/labels.npy"}, {"file": "labels.npy"}),
+        ("confusable", {"study": "/home/someone/runs", "study_seeds": [1]}, {"study": "runs", "study_seeds": [1]}),
+    ],
+)
+def test_a_copy_has_the_bare_names_of_files(plan_root, tmp_path, kind, given, bare):
     record = read_record(next(find_run_directories(plan_root)), arrays=("test_labels", "test_preds"))
-    given = {"file": "/home/someone/labels.npy"}
-    config = record.config | {"noise": record.config["noise"] | {"kind": {"name": "human", **given}}}
+    config = record.config | {"noise": record.config["noise"] | {"kind": {"name": kind, **given}}}
     condition = replace(record.identity.condition, noise_given=given)
     record = replace(record, identity=replace(record.identity, condition=condition), config=config)
     place = tmp_path / "runs" / record.identity.path
@@ -68,6 +74,6 @@ def test_a_copy_has_the_bare_names_of_files(plan_root, tmp_path):
     (copy,) = find_run_directories(tmp_path / "copies")
     packed = read_record(copy, arrays=())
     assert packed.identity == record.identity
-    assert packed.identity.condition.noise_given == {"file": "labels.npy"}
-    assert packed.config["noise"]["kind"] == {"name": "human", "file": "labels.npy"}
+    assert packed.identity.condition.noise_given == bare
+    assert packed.config["noise"]["kind"] == {"name": kind, **bare}
     assert "someone" not in (copy / "result.json").read_text()

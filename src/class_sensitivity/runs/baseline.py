@@ -30,11 +30,11 @@ def with_baseline(settings: TrainSettings, data_digest: str, model_digest: str =
         return settings
     assert isinstance(kind, Confusable)
     clean = RunIdentity.of(replace(settings, noise=Noise()), data_digest, model_digest)
-    records = [
-        record
-        for record in _baselines(study, clean)
-        if not kind.study_seeds or record.identity.seed in kind.study_seeds
-    ]
+    records = _baselines(study, clean)
+    if kind.study_seeds:
+        # One run a seed: those that also hold a stream may come at any time, as further seeds may.
+        named = [(record, record.identity.seed, record.identity.fixed_streams) for record in records]
+        records = [record for record, seed, held in named if seed in kind.study_seeds and not held]
     absent = set(kind.study_seeds) - {record.identity.seed for record in records}
     if absent or not records:
         data, model = settings.data.source or clean.data.name, settings.model.source or clean.model.name

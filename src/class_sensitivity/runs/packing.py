@@ -53,9 +53,10 @@ def pack_runs(root: Path, out: Path) -> int:
 
 
 def _without_places(record: RunRecord) -> RunRecord:
-    """With the usual places of runs and data, and the bare names of a noise kind's files."""
+    """With the usual places of runs and data, and the bare names of a noise kind's files and directories."""
     condition, values = record.identity.condition, dict(record.config)
-    names = {name: PurePath(value).name for name, value in condition.noise_given.items()}
+    given = condition.noise_given.items()
+    names = {name: PurePath(value).name if isinstance(value, str) else value for name, value in given}
     values |= {"runs": "runs", "data": {**values["data"], "dir": "data"}}
     if names:
         values["noise"] = {**values["noise"], "kind": values["noise"]["kind"] | names}

@@ -24,8 +24,9 @@ class Confusable(NoiseKind):
     Attributes:
         study: A directory of runs that holds finished baselines of the same recipe; or of one recipe, which may be of
             another network on the same data.
-        study_seeds: The seeds of the baselines that count; empty means all that are finished. Name them where further
-            seeds may come: with these the counts change, and with the counts the run.
+        study_seeds: The seeds of the baselines that count, without those that hold a stream (`streams.init=0`); empty
+            means all that are finished. Name them where further runs may come: with these the counts change, and with
+            the counts the run.
         confusion: (K, K) counts, [true, predicted], from there (`runs.baseline.with_baseline`).
     """
 
