@@ -20,6 +20,7 @@ from support.reports import (
 from support.synthetic import World, shares, write_run, write_study
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
@@ -222,6 +223,17 @@ def test_a_record_without_probabilities_is_a_caveat(place, monkeypatch):
 
     monkeypatch.setattr(calibration, "read_record", gone)
     assert "Calibration and images that look mislabelled are missing: the record of a run" in report_on(*place)
+
+
+def test_a_model_that_has_learnt_nothing_silences_no_suspicion(tmp_path):
+    # Every network is sure of another class, of some images; one that guesses is sure of none.
+    write_study(tmp_path, WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2))
+    write_study(tmp_path, WORLD, {BASELINE: shares([1 / 3] * 3)}, (1, 2), model="lenet")
+    one, other = sorted(map(analyse, load_runs(tmp_path)), key=lambda each: each.study.model)
+    alone = build._suspects(one, [])
+    assert len(alone) > 2
+    assert build._suspects(one, [other]) == alone
+    assert len(build._suspects(one, [one])) == len(alone), "a model that has learnt does count"
 
 
 def test_runs_on_a_data_set_that_nobody_knows_any_more(place):

@@ -369,7 +369,7 @@ def _plan(
     inspection = read_inspection(root, study.data, record.identity.data.digest) if record else None
     arrays, missing = _images(study, record, settings.data_dir)
     learnt = has_learnt(results)
-    suspects = _suspects([results, *_other_models(results, all_results)]) if learnt else []
+    suspects = _suspects(results, _other_models(results, all_results)) if learnt else []
     focus = claims.focus if claims else Focus()
     separation = separation_of(results, arrays, inspection, settings) if learnt else None
     variety = variety_of(results, arrays)
@@ -419,12 +419,15 @@ def _train_counts(study: Study) -> NDArray[np.int64] | None:
     return None
 
 
-def _suspects(all_results: Sequence[Results]) -> list[Suspect]:
-    """Test images that every network of the baseline takes for another class; needs two networks."""
-    study = all_results[0].study
+def _suspects(results: Results, others: Sequence[Results]) -> list[Suspect]:
+    """Test images that every network of the baseline takes for another class; needs two networks.
+
+    A model that has learnt nothing has no part in it: it contradicts no label, so nothing would be left.
+    """
+    study = results.study
     places = [
         place
-        for other in (results.study for results in all_results)
+        for other in (study, *(other.study for other in others if has_learnt(other)))
         if np.array_equal(other.labels, study.labels)
         for (condition, _), place in other.directories.items()
         if condition == BASELINE
