@@ -97,8 +97,8 @@ def runs_as_out(place: Path) -> str:
 
 #: What is wrong with a setting, and words of the sentence that says so.
 MISTAKES = {
-    "alpha=2": ["alpha=2", "between 0 and 1"],
-    "alpha=nan": ["alpha=nan", "between 0 and 1"],
+    "alpha=0.5": ["alpha=0.5", "above 0 and below 0.5"],  # a verdict's interval would cover nothing
+    "alpha=nan": ["alpha=nan", "above 0 and below 0.5"],
     "alpha=five": ["alpha=five", "Float"],
     "resamples=10": ["resamples=10", "100 or more"],
     "price.example=1": ["price.example=1.0 without price.check: give both, or neither."],

@@ -300,7 +300,8 @@ class AnalyzeSettings:
         """Raises a ConfigError that names the first setting out of bounds, and what is allowed."""
         for name in ("runs", "out"):
             require(getattr(self, name) != "", name, "", "a directory, such as ./mine")
-        require(0 < self.alpha < 1, "alpha", self.alpha, "a number between 0 and 1")
+        # Verdicts have intervals that cover 1 - 2 alpha.
+        require(0 < self.alpha < 0.5, "alpha", self.alpha, "a number above 0 and below 0.5, such as 0.05")
         pairs = all(len(cell) == 2 for cell in self.cells)
         require(pairs, "cells", self.cells, "a list of [true class, predicted class]")
         require(self.resamples >= 100, "resamples", self.resamples, "an integer of 100 or more")
