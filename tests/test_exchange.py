@@ -1,6 +1,7 @@
 """The exchange rate: the curve against references, n_eff against a plain loop, intervals against known populations."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 from support.synthetic import World, shares
 
-from class_sensitivity.analysis.exchange import ExchangeRates, exchange_rates, monotone_curve, where_zero
+from class_sensitivity.analysis.exchange import Bounds, ExchangeRates, exchange_rates, monotone_curve, where_zero
+from class_sensitivity.analysis.prices import advise_on_prices
+from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.settings import PriceSettings
 
 REMOVED = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
 FULL = 50_000
@@ -127,6 +131,36 @@ def test_the_curve_of_a_class_without_images_is_not_known():
 
 
 # Where the difference is 0
+
+
+@given(
+    st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=2, unique=True).map(sorted),
+    st.floats(0, 1),
+    st.sampled_from([(",.0f", 3), (".2f", None), (".1f", 1)]),
+)
+def test_a_number_within_what_was_measured_is_never_said_to_be_beyond(ends, at, style):
+    least, most = ends
+    inside = np.float64(min(max(least + at * (most - least), least), most))
+    form, significant = style
+    measured = Bounds(inside, np.float64(least), np.float64(most), least, most)
+    whole = measured.text(form, significant=significant)
+    assert not set(whole) & set("<>")
+    wider = replace(measured, low=np.float64(least / 2), high=np.float64(2 * most))
+    beyond = wider.text(form, significant=significant)
+    assert beyond == f"{whole.partition(' [')[0]} [<{least:z{form}}, >{most:z{form}}]"
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "least", "most", "text"),
+    [
+        (1197, 241, 1196, 240, 1198, "1,198 [241, 1,198]"),  # 1197 is 1,200 in three digits
+        (5006, 5005, 6000, 5005, 50050, "5,010 [5,005, 6,000]"),
+        (4000, 4000, 60_000, 5005, 50050, "<5,005 [<5,005, >50,050]"),
+    ],
+)
+def test_bounds_are_decided_before_they_are_rounded(value, low, high, least, most, text):
+    bounds = Bounds(np.float64(value), np.float64(low), np.float64(high), least, most)
+    assert bounds.text(",.0f", significant=3) == text
 
 
 def test_zero_lies_between_the_places_that_enclose_it():
@@ -246,6 +280,20 @@ def test_gamma_is_there_for_noise_without_information_alone(learning):
     assert symmetric.gamma.value == pytest.approx(math.log(symmetric.size.value / FULL) / math.log(0.7))
     assert only(recalls | {noisy(0.2, "pair"): learning.recall(20_000)}).overall.gamma is None
     assert only(recalls | {noisy(0.7, "symmetric"): learning.recall(20_000)}).overall.gamma is None
+    assert only(recalls | {noisy(1.0): learning.recall(20_000)}).overall.gamma is None, "no label is left to count"
+    # Labels that are ant or bee, shuffled: they are of no other class, and not 20 % of all.
+    some = noisy(0.2, noise_classes=("ant", "bee"))
+    assert only(recalls | {some: learning.recall(20_000)}).overall.gamma is None
+
+
+def test_noise_that_changed_no_label_has_no_rate_and_no_advice_on_prices(learning):
+    # Of one class that is shuffled among itself; such runs are refused, and may have been done before.
+    recalls = {reduced(f): learning.recall(size) for f, size in zip(REMOVED, SIZES, strict=True)}
+    idle = noisy(0.5, noise_classes=("ant",))
+    study = study_of(recalls | {idle: learning.recall(FULL)}, (1, 2), World(("ant", "bee", "cow"), 60))
+    study.arrays["effective_noise"].loc[{"condition": idle.name}] = 0.0
+    assert list(exchange_rates(study)) == []
+    assert list(advise_on_prices(analyse(study, resamples=10), PriceSettings(example=1, check=1))) == []
 
 
 @pytest.mark.slow

@@ -29,7 +29,6 @@ from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.confusion import accuracy, recall
 from class_sensitivity.runs.condition import Condition
-from class_sensitivity.stress.noise import make_noise_kind
 
 Floats = NDArray[np.float64]
 
@@ -283,7 +282,6 @@ class _Comparison:
             for half in zip(*((each.value - each.low, each.high - each.value) for each in found), strict=True)
         )
         differences = values - noisy
-        kind = make_noise_kind(noise.noise_kind, noise.noise_options)
         return Exchange(
             noise=noise,
             examples=study.mean_of("train_size", noise, self._seeds),
@@ -291,7 +289,7 @@ class _Comparison:
             sizes=self._sizes,
             seeds=tuple(self._seeds),
             wrong=study.mean_of("effective_noise", noise, self._seeds),
-            uninformative=kind.uninformative_share(noise.noise_frac, study.num_classes),
+            uninformative=noise.uninformative_share(study.num_classes),
             size=where_zero(self._candidates, differences, differences - below, differences + above),
         )
 

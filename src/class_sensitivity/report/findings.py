@@ -17,7 +17,6 @@ from class_sensitivity.analysis.statistics import KNEE_LEVELS, benjamini_hochber
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.report.parts import Finding, Line
 from class_sensitivity.runs.condition import BASELINE
-from class_sensitivity.stress.noise import make_noise_kind
 
 
 def at_a_glance(
@@ -356,8 +355,7 @@ def _wrong_labels_learnt(results: Results) -> Iterator[Finding]:
     most = max(known, key=lambda each: study.mean_of("effective_noise", each))
     share = 100 * study.mean_of("learnt", most)
     sentence = f"After training the network predicts {share:.0f} % of the wrong labels at {most.label}"
-    kind = make_noise_kind(most.noise_kind, most.noise_options)
-    if kind.uninformative_share(most.noise_frac, study.num_classes) is not None:  # they are no likely mistakes
+    if most.uninformative_share(study.num_classes) is not None:  # they are no likely mistakes
         by_chance = 100 * (1 - float(results.of(most).accuracy.value)) / (study.num_classes - 1)
         sentence += f"; if it believed none, mistakes as frequent as on test images would hit {by_chance:.0f} %"
     yield Finding(f"{sentence}.", condition=most)

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from class_sensitivity.stress import Stress
-from class_sensitivity.stress.noise import Shuffle
+from class_sensitivity.stress.noise import Shuffle, make_noise_kind
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,21 @@ class Condition:
         """The share touched or removed, of a level of a series."""
         return self.noise_frac if self.is_noisy else self.reduction_frac
 
+    def uninformative_share(self, num_classes: int) -> float | None:
+        """Share of the labels that say nothing of their image (`NoiseKind.uninformative_share`), or None.
+
+        None where only some classes may be touched, too: a wrong label is then one of theirs.
+        """
+        if not self.is_noisy or self.noise_classes:
+            return None
+        return make_noise_kind(self.noise_kind, self.noise_options).uninformative_share(self.noise_frac, num_classes)
+
     @property
     def sweep(self) -> str:
-        """What makes its series on the command line, up to the shares; such as `noise.kind=pair noise.frac`."""
+        """What makes its series on the command line, up to the shares; such as `noise.kind=pair noise.frac`.
+
+        Of noise and reduction at once, the noise varies and the reduction stays.
+        """
         parts = []
         if self.is_noisy:
             parts += [f"noise.kind={self.noise_kind}"] if self.noise_kind != Shuffle.name else []
@@ -118,6 +130,7 @@ class Condition:
             parts += [_override(name, value) for name, value in {**self.noise_options, **self.noise_given}.items()]
         parts += [f"reduction.match_steps={self.match_steps}".lower()] * bool(self.match_steps)
         parts += ["selection.stratified=true"] * self.stratified
+        parts += [f"reduction.frac={self.reduction_frac}"] * (self.is_noisy and self.is_reduced)
         return " ".join([*parts, "noise.frac" if self.is_noisy else "reduction.frac"])
 
     @property

@@ -77,7 +77,8 @@ class NoiseKind(ABC):
     def uninformative_share(self, frac: float, num_classes: int) -> float | None:
         """Share of the labels that say nothing of their image if a share `frac` is touched, or None.
 
-        None where no label is without information: most wrong labels say something of the right one.
+        Below 1; None where no label is without information (most wrong labels say something of the right one), or none
+        with it.
         """
         return None
 

@@ -25,7 +25,7 @@ class Shuffle(NoiseKind):
         return rng.permutation(examples.labels)
 
     def uninformative_share(self, frac: float, num_classes: int) -> float | None:
-        return frac  # those that keep their label do so by chance
+        return frac if frac < 1 else None  # those that keep their label do so by chance
 
 
 @noise_kind
