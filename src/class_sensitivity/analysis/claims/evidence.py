@@ -56,9 +56,9 @@ def sweep_command(
         'python train.py -m noise.frac=0,0.1,0.2 seed=1,2 data=cifar10 model=cnn6'
         >>> sweep_command(study, [BASELINE], range(6, 41))
         "python train.py -m 'seed=range(6,41)' data=cifar10 model=cnn6"
-        >>> print(sweep_command(study, [Condition("shuffle", 0.1, reduction_frac=0.5)], [1]).replace(" && ", "\n"))
-        python train.py -m seed=1 data=cifar10 model=cnn6
-        python train.py -m reduction.frac=0.5 noise.frac=0.1 seed=1 data=cifar10 model=cnn6
+        >>> on_less = Condition("shuffle", 0.1, reduction_frac=0.5)
+        >>> sweep_command(study, [BASELINE, on_less], [1]).split(" && ")[1]
+        'python train.py -m reduction.frac=0.5 noise.frac=0.1 seed=1 data=cifar10 model=cnn6'
     """
     levels: dict[str, set[float]] = {}
     for condition in conditions:
