@@ -291,7 +291,7 @@ def specs_of(results: Results, *overrides: str, images: bool = False, focus: Foc
     pixels = rng.integers(0, 256, (len(LABELS), 4, 4, 3), np.uint8)
     arrays = ImageArrays(pixels, LABELS, pixels, LABELS, THREE) if images else None
     variety = variety_of(results, arrays)
-    return list(figure_specs(results, arrays, chosen, limit=1.0, focus=focus or Focus(), variety=variety))
+    return list(figure_specs(results, arrays, chosen, focus=focus or Focus(), variety=variety))
 
 
 @pytest.fixture(scope="module")
@@ -306,8 +306,8 @@ def results() -> Results:
 def test_the_figures_of_a_study_in_order(results):
     assert [spec.name for spec in specs_of(results)] == [
         "sensitivity", "accuracy", "fig8_diagonal", "cost_noise-shuffle-0.2", "ranks_shuffle", "ranks_reduction",
-        "cells", "fig2_confusion", "fig2_confusion_sd", "fig4_shuffle", "fig5_reduction",
-        "fig9_noise_against_reduction", "fig10_order",
+        "cells", "fig2_confusion", "fig2_confusion_sd", "fig4_shuffle", "fig4_shuffle_means", "fig5_reduction",
+        "fig5_reduction_means", "fig9_noise_against_reduction", "fig10_order",
     ]  # fmt: skip
 
 
@@ -320,11 +320,11 @@ def test_a_focus_decides_what_is_shown_where_its_classes_and_conditions_are(resu
     specs = {spec.name: spec for spec in specs_of(results, focus=focus)}
     assert specs["pair"].title == "20 % noise (shuffle) against 20 % of the data removed (figure 17)"
     assert "not-run" not in specs
-    assert specs["cells"].draw()[0].get_title() == "{ant, cow}"
+    assert specs["cells"].draw()[0].get_title() == "ant taken for cow"
     foreign = {spec.name: spec for spec in specs_of(results, focus=Focus(cells=(("ant", "dog"),)))}
-    assert foreign["cells"].draw()[0].get_title() == "{cow, bee}", "the most frequent confusion instead"
+    assert foreign["cells"].draw()[0].get_title() == "cow taken for bee", "the most frequent confusion instead"
     asked = {spec.name: spec for spec in specs_of(results, "cells=[[bee,ant]]", focus=focus)}
-    assert asked["cells"].draw()[0].get_title() == "{bee, ant}"
+    assert asked["cells"].draw()[0].get_title() == "bee taken for ant"
 
 
 def test_training_images_are_those_of_the_focus_or_of_the_extremes():

@@ -16,7 +16,7 @@ from class_sensitivity.analysis.study import Study
 from class_sensitivity.figures.axes import figure_of
 from class_sensitivity.figures.curves import most_affected, plot_slopes
 from class_sensitivity.figures.many_classes import MOST_CLASSES, ShownClasses, foremost, shown_number
-from class_sensitivity.figures.matrices import plot_confusion, plot_levels
+from class_sensitivity.figures.matrices import plot_confusion, plot_relatives
 from class_sensitivity.report import separation, tables
 from class_sensitivity.report.separation import Separation
 from class_sensitivity.report.tables import counts_table, directions_table, ranks_table, relative_table
@@ -76,10 +76,10 @@ def test_a_picture_of_many_classes_is_no_larger_than_one_of_thirty():
     counts = rng.integers(0, 3, (2, 200, 200))
     marked = rng.random((200, 200)) > 0.5
     alone = plot_confusion(counts[0], names(200), "title")
-    panels = plot_levels([counts], [counts[1] - counts[0] * 1.0], [marked], ["one"], names(200), limit=3)
+    panels = plot_relatives([counts[1] - counts[0] * 1.0] * 3, [marked] * 3, ["one"] * 3, names(200))
     assert figure_of(alone).get_size_inches().max() <= 15
-    assert figure_of(panels).get_size_inches().max() <= 2 * 15 + 1.5
-    assert [len(axes.texts) for axes in (alone, *panels[0])] == [shown_number(200) ** 2] * 3
+    assert figure_of(panels).get_size_inches().max() <= 2 * 15
+    assert [len(axes.texts) for axes in (alone, *panels)] == [shown_number(200) ** 2] * 4
 
 
 # A study of forty classes, the later ones of which suffer more
@@ -100,7 +100,8 @@ def test_the_classes_that_fall_most_are_shown_the_most_sensitive_on_top(results)
     loss = next(iter(results.curves.values())).loss.value
     fallen = np.argsort(-loss, kind="stable")[: shown_number(40)]
     assert most_affected(results.curves) == sorted(fallen)
-    rows = [label.get_text() for label in plot_slopes(results.curves, names(40)).get_yticklabels()]
+    panels = plot_slopes(results.curves, names(40))
+    rows = [label.get_text() for label in panels[0].get_yticklabels()]
     assert rows[-1] == f"class {fallen[0]}"
     assert set(rows) == {f"class {c}" for c in fallen}
 

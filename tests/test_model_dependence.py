@@ -26,6 +26,7 @@ from class_sensitivity.analysis.separability import separability
 from class_sensitivity.analysis.statistics import benjamini_hochberg, variance_components
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.figures.axes import figure_of
+from class_sensitivity.figures.curves import levels_in_words
 from class_sensitivity.figures.model_dependence import plot_model_dependence
 from class_sensitivity.runs.condition import BASELINE, Condition
 
@@ -461,7 +462,7 @@ def test_the_figure_has_a_row_a_class_and_a_dot_a_model(found):
             x, y = dots_of(axes, model)
             np.testing.assert_allclose(x, loss.value[found.order])
             np.testing.assert_array_equal(np.round(y), range(3))
-        assert each.compared.label in axes.get_title()
+        assert f"{each.compared.label}, {levels_in_words(each.compared.conditions)}" in axes.get_title()
         assert each.interaction.text() in axes.get_title()
     # One height a model, in both panels, and none twice.
     heights = [dots_of(panels[0], model)[1][0] for model in RECALLS]
@@ -496,7 +497,11 @@ def test_intervals_far_beyond_all_dots_are_cut(found):
     left, right = axes.get_xlim()
     assert left < np.min(values)
     assert np.max(values) < right
-    assert right - left < 2.5 * np.ptp(values)
+    assert right - left < 3.5 * np.ptp(values)
+    arrows = [line for line in axes.lines if line.get_marker() in "<>"]
+    assert [set(line.get_xdata()) for line in arrows] == [{left}, {right}]
+    assert all(len(line.get_xdata()) == 3 for line in arrows), "the three classes of one model"
+    assert figure_of(axes).legends[0].get_texts()[-1].get_text() == "interval goes on"
 
 
 @pytest.mark.parametrize("name", ["$x^2$", "x" * 200, "_hidden", "é 猫"])

@@ -96,8 +96,8 @@ def test_every_figure_is_there_as_png_and_svg(report, root):
     names = {path.stem for path in folder.iterdir()}
     assert names >= {
         "sensitivity", "accuracy", "fig8_diagonal", "cost_noise-shuffle-0.2", "ranks_shuffle", "ranks_reduction",
-        "fig2_confusion", "fig2_confusion_sd", "fig4_shuffle", "fig5_reduction", "fig6_noise_against_reduction",
-        "fig9_noise_against_reduction", "fig10_order",
+        "fig2_confusion", "fig2_confusion_sd", "fig4_shuffle", "fig4_shuffle_means", "fig5_reduction",
+        "fig5_reduction_means", "fig6_noise_against_reduction", "fig9_noise_against_reduction", "fig10_order",
     }  # fmt: skip
     for name in names:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -13,6 +13,7 @@ from torch.nn import functional
 from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.analysis.training_length import TrainingLengths, training_lengths
+from class_sensitivity.figures.training_length import plot_training_lengths
 from class_sensitivity.report.training_length import LengthsOfRecipe, lengths_of, write_lengths
 from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.runs.directory import read_record
@@ -133,6 +134,22 @@ def test_report_gives_lines_figures_and_a_table(found, tmp_path):
     assert table.loc[(10, NOISY.name, "*"), "learnt"] == pytest.approx(0.6025)
     assert table.loc[(10, NOISY.name, "bee"), "fall"] == pytest.approx(float(of(found, NOISY).class_falls[1].value[1]))
     assert write_lengths([], tmp_path) == []
+
+
+def test_a_panel_with_nothing_to_show_is_left_out_and_so_is_a_condition_that_is_nowhere(found):
+    panels = plot_training_lengths(found)
+    assert [axes.get_ylabel().split()[0] for axes in panels] == ["cost:", "wrong", "accuracy"]
+    best = 100 * of(found, NOISY).best_minus_last[1].value
+    (line,) = (line for line in panels[2].lines if line.get_label() == NOISY.label)
+    np.testing.assert_allclose(line.get_ydata()[1], best)
+    legend = {text.get_text() for text in panels[-1].get_legend().get_texts()}
+    assert legend == {each.condition.label for each in found}
+    without_gain = [each for each in found if each.condition != NOISY]
+    (costs,) = plot_training_lengths(without_gain)
+    assert costs.get_ylabel().startswith("cost:")
+    assert [text.get_text() for text in costs.get_legend().get_texts()] == [REMOVED.label]
+    (alone,) = plot_training_lengths([of(found, BASELINE)])
+    assert alone.get_ylabel().startswith("accuracy of the best")
 
 
 # What a real network has learnt

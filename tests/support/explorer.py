@@ -17,8 +17,7 @@ from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.report.explorer.page import write_explorer
-from class_sensitivity.report.explorer.payload import Subject
-from class_sensitivity.report.figure_list import relative_limit
+from class_sensitivity.report.explorer.payload import Subject, relative_limit
 from class_sensitivity.report.separation import separation_of
 from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.settings import DataSettings

@@ -35,7 +35,7 @@ def plot_overconfidence(series: Sequence[Calibration], class_names: Sequence[str
         axes.plot(found.value, places, "o", color=color, markersize=5, label=each.condition.label)
     axes.axvline(0, color="0.6", linewidth=0.8)
     axes.axhline(len(order) - 0.5, color="0.8", linewidth=0.8)
-    axes.set_xlabel("mean confidence minus recall, points")
+    axes.set_xlabel("mean confidence minus recall, points; lines: intervals")
     finish_rows(axes, [*(class_names[c] for c in order), "all images"])
     say_left_out(axes, len(order), len(class_names))
     return axes

@@ -1,10 +1,14 @@
 """Recall against stress, sensitivities, and orders of classes."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
+from textwrap import fill
+from typing import TypeAlias
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.figures.axes import (
@@ -19,8 +23,14 @@ from class_sensitivity.figures.axes import (
 from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 from class_sensitivity.runs.condition import Condition
 
-#: Colour, marker and line of each kind of stress (Okabe and Ito's colour-blind safe palette).
-STYLES = {
+#: Of a class that stands higher, as high, or lower than before.
+_MOVES = {1: "#0072B2", 0: "0.6", -1: "#D55E00"}
+
+#: Colour, marker and line.
+_Style: TypeAlias = tuple[str, str, str | tuple[int, tuple[int, ...]]]
+
+#: Of each kind of stress (Okabe and Ito's colour-blind safe palette).
+STYLES: dict[str, _Style] = {
     "shuffle": ("#D55E00", "o", "-"),
     "symmetric": ("#CC79A7", "^", "-."),
     "pair": ("#E69F00", "v", ":"),
@@ -28,7 +38,16 @@ STYLES = {
     "reduction-matched-steps": ("#009E73", "D", (0, (6, 2))),
     "reduction-masked-steps": ("#56B4E9", "P", (0, (3, 1, 1, 1))),
 }
-_OTHER = ("#000000", "X", "-")
+#: Of further kinds, in turn.
+_OTHERS = (("#000000", "X", "-"), ("#F0E442", "p", "--"), ("#999999", "<", ":"), ("#8B4513", ">", "-."))
+
+_STRESS = "labels touched, or examples removed, %"
+
+
+def _styles(kinds: Iterable[str]) -> dict[str, _Style]:
+    """Colour, marker and line of each kind of stress."""
+    others = cycle(_OTHERS)
+    return {kind: STYLES[kind] if kind in STYLES else next(others) for kind in kinds}
 
 
 def most_affected(curves: Mapping[str, Curve]) -> list[int]:
@@ -56,12 +75,12 @@ def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
     """
     names = results.study.class_names
     panels = new_panels(len(cells))
-    compared = results.compared
+    compared, styles = results.compared, _styles(results.curves)
     for axes, cell in zip(panels, cells, strict=True):
         for kind, curve in results.curves.items():
-            color, marker, line = STYLES.get(kind, _OTHER)
+            color, marker, line = styles[kind]
             stressed = [condition for condition in curve.conditions if condition in compared]
-            levels = [0.0] + [condition.level for condition in stressed]
+            levels = [0.0] + [100 * condition.level for condition in stressed]
             changes = [compared[condition].relative.cells[cell] for condition in stressed]
             middle = [0.0] + [float(change.value) for change in changes]
             low = [0.0] + [float(change.low) for change in changes]
@@ -73,12 +92,14 @@ def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
                 axes.plot([level] * len(seeds), seeds, marker, color=color, markersize=2.5, alpha=0.7)
             knee = curve.knees[cell[0]].level
             if cell[0] == cell[1] and not np.isnan(knee):
-                axes.axvline(knee, color=color, linestyle=line, linewidth=0.7)
+                axes.axvline(100 * knee, color=color, linestyle=line, linewidth=0.7)
         axes.axhline(0, color="0.6", linewidth=0.6)
-        axes.set_title("{" + ", ".join(shorten(names[index]) for index in cell) + "}", fontsize=9, parse_math=False)
+        true, predicted = (shorten(names[index]) for index in cell)
+        title = f"{true} taken for {predicted}" if cell[0] != cell[1] else true
+        axes.set_title(title, fontsize=9, parse_math=False)
     figure = figure_of(panels)
-    figure.supxlabel("share of labels touched, or of examples removed")
-    figure.supylabel("test images, condition - baseline")
+    figure.supxlabel(f"{_STRESS}; dots: seeds, vertical line: a knee, if there is one", fontsize=10)
+    figure.supylabel("test images, condition minus baseline", fontsize=10)
     entries = panels[0].get_legend_handles_labels()
     for text in figure.legend(*entries, loc="outside upper center", ncols=4, frameon=False).get_texts():
         text.set_parse_math(False)
@@ -93,63 +114,101 @@ def plot_accuracy(results: Results, *, ax: Axes | None = None) -> Axes:
         ax: Where to draw; None: on a figure of its own.
     """
     axes = ax or new_axes(7, 4.5)
+    styles = _styles(results.curves)
     for kind, curve in results.curves.items():
-        color, marker, line = STYLES.get(kind, _OTHER)
-        estimates = [results.of(condition).accuracy for condition in curve.conditions]
-        levels = curve.levels.tolist()
+        color, marker, line = styles[kind]
+        estimates = [results.of(condition).accuracy.scaled(100) for condition in curve.conditions]
+        levels = (100 * curve.levels).tolist()
         axes.plot(levels, [float(e.value) for e in estimates], linestyle=line, color=color, label=curve.label)
         low, high = [float(e.low) for e in estimates], [float(e.high) for e in estimates]
         axes.fill_between(levels, low, high, color=color, alpha=0.15, linewidth=0)
         for level, e in zip(levels, estimates, strict=True):
             axes.plot([level] * len(e.per_seed), e.per_seed, marker, color=color, markersize=3, alpha=0.8)
-    axes.set_xlabel("share of labels touched, or of examples removed")
-    axes.set_ylabel("test accuracy")
+    axes.set_xlabel(_STRESS)
+    axes.set_ylabel("test accuracy, %")
     add_legend(axes)
     axes.grid(alpha=0.3)
     return axes
 
 
-def plot_slopes(curves: Mapping[str, Curve], class_names: Sequence[str], *, ax: Axes | None = None) -> Axes:
+def plot_slopes(curves: Mapping[str, Curve], class_names: Sequence[str]) -> AxesArray:
     """Sensitivity of every class: recall lost per 10 points of stress, with intervals and seeds.
+
+    Most curves bend, so slopes of a mild and of a strong stress do not compare: each panel holds the kinds of stress
+    that have the same highest level.
 
     Args:
         curves: Kind of stress -> dose-response; the first one decides the order of the classes.
         class_names: The K names.
-        ax: Where to draw; None: on a figure of its own.
+
+    Returns:
+        (highest levels,) axes, in the order of the curves.
     """
-    axes = ax or new_axes(9, 0.42 * shown_number(len(class_names)) + 1.4)
     first = next(iter(curves.values()))
     order = foremost(np.argsort(first.slope.value, kind="stable"))[::-1]  # the most sensitive on top, where the last is
-    for offset, (kind, curve) in zip(np.linspace(-0.18, 0.18, len(curves)), curves.items(), strict=True):
-        color, marker, _ = STYLES.get(kind, _OTHER)
-        loss = curve.loss[order]
-        places = np.arange(len(order)) - offset
-        if len(curve.seeds) > 1:
-            error = [loss.value - loss.low, loss.high - loss.value]
-            axes.errorbar(loss.value, places, xerr=error, fmt="none", ecolor=color, elinewidth=1.2)
-        axes.plot(loss.value, places, marker, color=color, label=curve.label)
-        axes.plot(
-            loss.per_seed,
-            np.broadcast_to(places, loss.per_seed.shape),
-            ".",
-            color=color,
-            markersize=4,
-            markerfacecolor="white",
-            markeredgewidth=0.7,
-        )
-    axes.axvline(0, color="0.6", linewidth=0.6)
-    label_classes(axes.yaxis, [class_names[i] for i in order])
-    say_left_out(axes, len(order), len(class_names))
-    axes.set_xlabel("points of recall lost per 10 points of stress")
-    add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
-    axes.grid(axis="x", alpha=0.3)
-    return axes
+    styles = _styles(curves)
+    groups: dict[float, list[str]] = defaultdict(list)
+    for kind, curve in curves.items():
+        groups[float(curve.levels[-1])].append(kind)
+    height = 0.42 * len(order) + 1.4 + 0.2 * max(map(len, groups.values()))
+    figure = Figure(figsize=(max(6.0, 4.4 * len(groups) + 0.8), height), layout="constrained")
+    panels: AxesArray = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    for axes, kinds in zip(panels, groups.values(), strict=True):
+        for offset, kind in zip(np.linspace(-0.18, 0.18, len(kinds)), kinds, strict=True):
+            _draw_slopes(axes, curves[kind], styles[kind], order, offset)
+        axes.axvline(0, color="0.6", linewidth=0.6)
+        axes.grid(axis="x", alpha=0.3)
+        add_legend(axes, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
+    label_classes(panels[0].yaxis, [class_names[i] for i in order])
+    say_left_out(panels[0], len(order), len(class_names))
+    apart = "; does not compare across panels, whose levels differ" if len(groups) > 1 else ""
+    figure.supxlabel(
+        f"points of recall lost per 10 points of stress{apart}\nfilled: mean, with its interval; open circles: seeds",
+        fontsize=10,
+    )
+    return panels
+
+
+def levels_in_words(conditions: Sequence[Condition]) -> str:
+    """Over which levels a slope was taken, such as `10 to 30 %`.
+
+    Args:
+        conditions: The baseline first, then rising levels.
+
+    Examples:
+        >>> levels_in_words([Condition(), Condition(reduction_frac=0.2), Condition(reduction_frac=0.9)])
+        '20 to 90 %'
+        >>> levels_in_words([Condition(), Condition(reduction_frac=0.2)])
+        '20 %'
+    """
+    levels = [f"{100 * condition.level:g}" for condition in conditions[1:]]
+    return " to ".join(dict.fromkeys([levels[0], levels[-1]])) + " %"
+
+
+def _draw_slopes(axes: Axes, curve: Curve, style: _Style, order: Sequence[int], offset: float) -> None:
+    color, marker, _ = style
+    loss, places = curve.loss[list(order)], np.arange(len(order)) - offset
+    if len(curve.seeds) > 1:
+        error = [loss.value - loss.low, loss.high - loss.value]
+        axes.errorbar(loss.value, places, xerr=error, fmt="none", ecolor=color, elinewidth=1.2)
+    label = fill(f"{curve.label}, {levels_in_words(curve.conditions)}", 44)
+    axes.plot(loss.value, places, marker, color=color, label=label)
+    axes.plot(
+        loss.per_seed,
+        np.broadcast_to(places, loss.per_seed.shape),
+        ".",
+        color=color,
+        markersize=4,
+        markerfacecolor="white",
+        markeredgewidth=0.7,
+    )
 
 
 def plot_order(results: Results, conditions: Sequence[Condition], *, ax: Axes | None = None) -> Axes:
     """Figure 10: classes sorted by accuracy, one column a condition, a line following each class.
 
-    The worst class is at the bottom. Lines join the same class in neighbouring columns.
+    The worst class is at the bottom. Lines join the same class in neighbouring columns; a class that stands higher in
+    the last column than in the first is blue, one that stands lower orange.
 
     Args:
         results: Of one study.
@@ -160,17 +219,15 @@ def plot_order(results: Results, conditions: Sequence[Condition], *, ax: Axes | 
     names = [results.study.class_names[c] for c in shown]
     axes = ax or new_axes(2.7 * len(conditions) + 0.6, 0.4 * len(names) + 1.2)
     say_left_out(axes, len(names), results.study.num_classes)
-    heights = np.empty((len(conditions), len(names)))
-    colors = _class_colors(len(names))
-    for column, condition in enumerate(conditions):
-        recall = results.of(condition).recall[shown]
-        order = np.argsort(recall.value, kind="stable")
-        heights[column, order] = np.arange(len(names))
+    recalls = np.array([results.of(condition).recall.value[shown] for condition in conditions])
+    heights = np.argsort(np.argsort(recalls, kind="stable"), kind="stable")
+    colors = [_MOVES[int(np.sign(after - before))] for before, after in zip(heights[0], heights[-1], strict=True)]
+    for column, recall in enumerate(recalls):
         for index in range(len(names)):
             axes.text(
                 column,
                 heights[column, index],
-                f"{shorten(names[index])}  {recall.value[index]:.1%}",
+                f"{shorten(names[index])}  {100 * recall[index]:.1f} %",
                 ha="center",
                 va="center",
                 fontsize=9,
@@ -186,11 +243,6 @@ def plot_order(results: Results, conditions: Sequence[Condition], *, ax: Axes | 
     axes.spines[:].set_visible(False)
     axes.set_xlim(-0.5, len(conditions) - 0.5)
     return axes
-
-
-def _class_colors(number: int) -> list[tuple[float, float, float, float]]:
-    # cividis runs from dark to light with even steps, for every kind of sight.
-    return [matplotlib.colormaps["cividis"](value) for value in np.linspace(0, 0.9, number)]
 
 
 def plot_cost(cost: Cost, class_names: Sequence[str], *, ax: Axes | None = None) -> Axes:
@@ -240,15 +292,15 @@ def plot_ranks(curve: Curve, class_names: Sequence[str], *, ax: Axes | None = No
     size = 1.5 + 0.42 * shown_number(len(class_names))
     axes = ax or new_axes(size + 1.2, size)
     order = foremost(np.argsort(curve.ranks @ np.arange(len(class_names)), kind="stable"))
-    shown = curve.ranks[order][:, : len(order)]
-    image = axes.imshow(shown, cmap="Greys", vmin=0, vmax=1)
+    shown = 100 * curve.ranks[order][:, : len(order)]
+    image = axes.imshow(shown, cmap="Greys", vmin=0, vmax=100)
     for row, column in np.ndindex(shown.shape):
-        if shown[row, column] >= 0.005:
-            ink = "white" if shown[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{shown[row, column]:.0%}", ha="center", va="center", fontsize=7, color=ink)
+        if shown[row, column] >= 0.5:
+            ink = "white" if shown[row, column] > 50 else "black"
+            axes.text(column, row, f"{shown[row, column]:.0f}", ha="center", va="center", fontsize=7, color=ink)
     label_classes(axes.yaxis, [class_names[i] for i in order])
     say_left_out(axes, len(order), len(class_names))
     axes.set_xticks(range(len(order)), [str(rank + 1) for rank in range(len(order))])
     axes.set_xlabel(f"rank of sensitivity to {curve.label} (1 = falls most)", parse_math=False)
-    figure_of(axes).colorbar(image, ax=axes, shrink=0.8, label="probability")
+    figure_of(axes).colorbar(image, ax=axes, shrink=0.8, label="probability, %")
     return axes

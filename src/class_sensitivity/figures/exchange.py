@@ -41,7 +41,10 @@ def plot_exchange(results: Results, rates: Sequence[ExchangeRates], *, ax: Axes 
             label=f"{each.noise.label}: {size.text(',.0f', significant=3)}",
         )  # fmt: skip
         axes.plot(size.most, accuracy, "x", color=color)
-    axes.set_xlabel("training examples\ndots: as many with right labels do as well as all with wrong ones (crosses)")
+    axes.set_xlabel(
+        "training examples; bars: intervals\n"
+        "dots: as many with right labels do as well as all with wrong ones (crosses)"
+    )
     _finish(axes, first.sizes)
     return axes
 
@@ -65,7 +68,8 @@ def plot_sideways(results: Results, shifts: Sequence[Sideways], *, ax: Axes | No
         moved = at / np.clip(each.share.value, each.share.least, each.share.most)
         inside = moved <= first.sizes[0]
         axes.plot(moved[inside], curve[inside], "--", color=color, linewidth=1)
-    axes.set_xlabel("training examples")
+    axes.plot([], [], "--", color="0.4", linewidth=1, label="right labels, at these shares of the examples")
+    axes.set_xlabel("training examples; bars: intervals\nno dot: may be worth fewer right labels than were measured")
     _finish(axes, first.sizes)
     return axes
 
@@ -129,7 +133,9 @@ def plot_exchange_by_class(
         ):
             axes.plot(ends[beyond], places[beyond], marker, color=color, markersize=5, markerfacecolor="white")
         axes.axvline(share * float(each.overall.size.value), color=color, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("clean training examples that give the same recall, % of all; dotted: by accuracy")
+    axes.set_xlabel(
+        "clean training examples that give the same recall, % of all\nlines: intervals; dotted: the same by accuracy"
+    )
     finish_rows(axes, [class_names[c] for c in order])
     say_left_out(axes, len(order), len(class_names))
     return axes

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
-from matplotlib.tri import Triangulation
+from matplotlib.tri import Triangulation, TriContourSet
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis.results import ConditionResult, Results
@@ -19,7 +19,7 @@ _LINES = 9
 
 
 def plot_iso_accuracy(results: Results, shifts: Sequence[Sideways], *, ax: Axes | None = None) -> Axes:
-    """Lines of equal accuracy over the number of examples and the share of wrong labels; dots are what was measured.
+    """Lines of equal accuracy over the number of examples and the share of wrong labels; numbers are what was measured.
 
     Args:
         results: Of one study.
@@ -29,10 +29,13 @@ def plot_iso_accuracy(results: Results, shifts: Sequence[Sideways], *, ax: Axes 
     axes = ax or new_axes(8, 5)
     sizes, levels, found = _measured(results, shifts)
     values = np.array([100 * float(each.accuracy.value) for each in found])
-    _draw(axes, sizes, levels, values)
+    lines = _draw(axes, sizes, levels, values)
+    if lines is not None:
+        figure_of(axes).colorbar(lines, ax=axes, label="accuracy along a line, %")
+    box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
     for x, y, value in zip(sizes, levels, values, strict=True):
-        axes.annotate(f"{value:.1f}", (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8)
-    axes.set_xlabel("training examples")
+        axes.annotate(f"{value:.1f}", (x, y), ha="center", va="center", fontsize=9, bbox=box)
+    axes.set_xlabel("training examples\nnumbers: measured accuracy, %, mean over seeds; lines: interpolated")
     axes.set_ylabel("labels touched by noise, %")
     return axes
 
@@ -54,7 +57,9 @@ def plot_iso_recall(results: Results, shifts: Sequence[Sideways], classes: Seque
     for c, axes, name in zip(classes, panels, names, strict=True):
         values = np.array([100 * float(each.recall.value[c]) for each in found])
         if not np.isnan(values).any():  # a class without test images
-            _draw(axes, sizes, levels, values)
+            lines = _draw(axes, sizes, levels, values)
+            if lines is not None:
+                axes.clabel(lines, fontsize=7, fmt=lambda value: f"{value:g} %")
         axes.set_title(shorten(name), fontsize=9, parse_math=False)
     drawn = figure_of(panels)
     drawn.supxlabel("training examples")
@@ -74,13 +79,14 @@ def _measured(results: Results, shifts: Sequence[Sideways]) -> tuple[Floats, Flo
     return sizes[kept], levels, [results.of(conditions[k]) for k in kept]
 
 
-def _draw(axes: Axes, sizes: Floats, levels: Floats, values: Floats) -> None:
+def _draw(axes: Axes, sizes: Floats, levels: Floats, values: Floats) -> TriContourSet | None:
+    """Draws lines of equal values and dots where they were measured; returns the lines, if values differ."""
+    lines = None
     if np.ptp(values) > 0:
         # Neighbours are found on the axes as they are drawn, where a size counts by its logarithm.
         triangles = Triangulation(np.log(sizes / sizes.min()), levels / max(1.0, float(levels.max()))).triangles
         surface = Triangulation(sizes, levels, triangles)
-        lines = axes.tricontour(surface, values, levels=_LINES, cmap="viridis", linewidths=1.2)
-        axes.clabel(lines, fontsize=7, fmt=lambda value: f"{value:g} %")
+        lines = axes.tricontour(surface, values, levels=_LINES, cmap="viridis", linewidths=1.5)
     axes.plot(sizes, levels, ".", color="0.3", markersize=4)
     axes.set_xscale("log")
     axes.set_xticks(np.unique(sizes))
@@ -89,4 +95,5 @@ def _draw(axes: Axes, sizes: Floats, levels: Floats, values: Floats) -> None:
     axes.tick_params(axis="x", rotation=45, labelsize=8)
     axes.set_yticks(np.unique(levels))
     axes.use_sticky_edges = False
-    axes.margins(0.07)
+    axes.margins(0.09)
+    return lines

@@ -5,6 +5,7 @@ prediction up the left side; this file alone transposes, and it labels the axes 
 """
 
 from collections.abc import Callable, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from class_sensitivity.figures.axes import AxesArray, label_classes, new_axes
+from class_sensitivity.figures.axes import AxesArray, figure_of, label_classes, new_axes
 from class_sensitivity.figures.many_classes import ShownClasses
 
 COUNTS = "Blues"
 #: Blue: fewer than at the baseline. Red: more. Centred at zero; distinguishable to the colour-blind.
 DIFFERENCES = "RdBu_r"
+
+#: Classes of a matrix of which three stand side by side, at most.
+_MOST_OF_THREE = 12
 
 Matrix = NDArray[np.number]
 
@@ -91,12 +95,12 @@ def _count(value: float) -> str:
 
 def _difference(value: float) -> str:
     # "+0" and "-0" would look like findings.
-    return "0" if abs(value) < 0.5 else f"{value:+.0f}"
+    return f"{value:+.0f}" if round(value) else "0"
 
 
 def _difference_norm(limit: float) -> Normalize:
-    """From -limit to limit, centred at zero, by the square root: one scale for a report that holds both
-    10 % noise and 90 % reduction, on which the milder of the two is not all white.
+    """From -limit to limit, centred at zero, by the square root: one scale for panels from 10 to 90 % reduction, on
+    which the mildest is not all white.
     """
 
     def root(values: Matrix) -> Matrix:
@@ -212,17 +216,15 @@ def plot_mean_matrices(
     """
     shown = ShownClasses.of([each * ~np.eye(len(class_names), dtype=bool) for each in matrices])
     matrices, class_names = [shown.matrix(each) for each in matrices], shown.names(class_names)
-    size = _size(len(class_names))
-    figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
-    panels: AxesArray = figure.subplots(1, len(matrices), squeeze=False)[0]
+    panels = _panels(titles, len(class_names))
     norm = Normalize(0, max(float(m.mean(axis=0).max()) for m in matrices))
-    for axes, counts, title in zip(panels, matrices, titles, strict=True):
+    for axes, counts in zip(panels, matrices, strict=True):
         deviation = counts.std(axis=0, ddof=1) if spread and len(counts) > 1 else None
         image = draw_matrix(
             axes, counts.mean(axis=0), class_names, cmap=COUNTS, norm=norm, text=_count, spread=deviation
         )
-        axes.set_title(title, parse_math=False)
-    figure.colorbar(image, ax=panels, shrink=0.8, label="test images, mean over seeds")
+    figure_of(panels).colorbar(image, ax=panels, label="test images, mean over seeds")
+    _fit(panels)
     return panels
 
 
@@ -232,17 +234,15 @@ def plot_relatives(
     titles: Sequence[str],
     class_names: Sequence[str],
     *,
-    limit: float,
     judged: Sequence[NDArray[np.bool_]] | None = None,
 ) -> AxesArray:
-    """Relative matrices side by side, on the report's one scale.
+    """Relative matrices side by side, on one scale that the largest cell of them ends.
 
     Args:
         matrices: (K, K) condition minus baseline, in test images.
         marked: (K, K) cells to frame, for each matrix.
         titles: One a panel.
         class_names: The K names.
-        limit: The scale runs from -limit to limit.
         judged: (K, K) cells that could have been framed, for each matrix; None: all.
 
     Returns:
@@ -251,67 +251,43 @@ def plot_relatives(
     shown = ShownClasses.of(matrices)
     matrices, marked, could = _relatives_of(shown, matrices, marked, judged)
     class_names = shown.names(class_names)
-    size = _size(len(class_names))
-    figure = Figure(figsize=(size * len(matrices), size + 0.4), layout="constrained")
-    panels: AxesArray = figure.subplots(1, len(matrices), squeeze=False)[0]
+    panels = _panels(titles, len(class_names))
+    limit = max(float(np.abs(matrix).max()) for matrix in matrices) or 1.0
     norm = _difference_norm(limit)
-    for axes, matrix, frames, known, title in zip(panels, matrices, marked, could, titles, strict=True):
+    for axes, matrix, frames, known in zip(panels, matrices, marked, could, strict=True):
         image = draw_matrix(
             axes, matrix, class_names, cmap=DIFFERENCES, norm=norm, text=_difference, marked=frames, judged=known
         )
-        axes.set_title(title, parse_math=False)
-    _difference_bar(image, panels, limit, shrink=0.8)
+    _difference_bar(image, panels, limit)
+    _fit(panels)
     return panels
 
 
-def plot_levels(
-    counts: Sequence[NDArray[np.integer]],
-    relatives: Sequence[Matrix],
-    marked: Sequence[NDArray[np.bool_]],
-    titles: Sequence[str],
-    class_names: Sequence[str],
-    *,
-    limit: float,
-    judged: Sequence[NDArray[np.bool_]] | None = None,
-) -> AxesArray:
-    """One row a level: the mean confusion matrix on the left, the relative matrix on the right.
+def _panels(titles: Sequence[str], num_classes: int) -> AxesArray:
+    """(panels,) axes on a figure of its own, with titles; their numbers can be read at the width of a page."""
+    number = len(titles)
+    columns = min(number, 3 if number not in (2, 4) and num_classes <= _MOST_OF_THREE else 2)
+    rows = -(-number // columns)
+    side = max(3.0, 0.2 + (0.3 if columns == 3 else 0.41) * num_classes)
+    figure = Figure(figsize=(side * columns + 1.9, (side + 0.3) * rows + 0.9), layout="compressed")
+    panels: AxesArray = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[number:]:
+        axes.remove()
+    for axes, title in zip(panels, titles, strict=False):
+        axes.set_title(fill(title, round(11 * side)), fontsize=10, parse_math=False)
+    return panels[:number]
 
-    Args:
-        counts: For each level (S, K, K).
-        relatives: For each level (K, K), in test images.
-        marked: For each level (K, K) cells to frame.
-        titles: One a level.
-        class_names: The K names.
-        limit: The relative scale runs from -limit to limit.
-        judged: For each level (K, K) cells that could have been framed; None: all.
 
-    Returns:
-        (levels, 2) axes.
-    """
-    shown = ShownClasses.of(relatives)
-    relatives, marked, could = _relatives_of(shown, relatives, marked, judged)
-    counts, class_names = [shown.matrix(each) for each in counts], shown.names(class_names)
-    size = _size(len(class_names))
-    figure = Figure(figsize=(2 * size + 1.5, (size + 0.3) * len(counts)), layout="constrained")
-    rows: AxesArray = figure.subplots(len(counts), 2, squeeze=False)
-    top = max(float(c.mean(axis=0).max()) for c in counts)
-    levels = zip(rows, counts, relatives, marked, could, titles, strict=True)
-    for (left, right), mine, relative, frames, known, title in levels:
-        mean = draw_matrix(left, mine.mean(axis=0), class_names, cmap=COUNTS, norm=Normalize(0, top), text=_count)
-        left.set_title(f"{title}: mean of {len(mine)} {'seed' if len(mine) == 1 else 'seeds'}", parse_math=False)
-        difference = draw_matrix(
-            right,
-            relative,
-            class_names,
-            cmap=DIFFERENCES,
-            norm=_difference_norm(limit),
-            text=_difference,
-            marked=frames,
-            judged=known,
-        )
-        right.set_title(f"{title}: minus the baseline", parse_math=False)
-    # A bar's length is a share of all rows; it should stay about one row long.
-    shrink = 0.8 / len(counts)
-    figure.colorbar(mean, ax=rows[:, 0], shrink=shrink, anchor=(0, 1), label="test images")
-    _difference_bar(difference, rows[:, 1], limit, shrink=shrink, anchor=(0, 1))
-    return rows
+def _fit(panels: AxesArray) -> None:
+    """Names the classes at the outer panels only, and cuts what square panels leave blank above and below."""
+    columns = panels[0].get_gridspec().ncols
+    for place, axes in enumerate(panels):
+        if place % columns:
+            axes.set_ylabel("")
+            axes.tick_params(labelleft=False)
+        if place + columns < len(panels):
+            axes.set_xlabel("")
+            axes.tick_params(labelbottom=False)
+    figure = figure_of(panels)
+    figure.draw_without_rendering()
+    figure.set_figheight(figure.get_tightbbox().height + 0.1)

@@ -24,7 +24,7 @@ _SHIFTS = (0, 10, -10, 20, -20, 30, -30, 40, -40, 50, -50)
 
 
 def plot_separability(found: Separability, *, top: int = 15, ax: Axes | None = None) -> Axes:
-    """The pairs that look most alike, with intervals; both directions are small triangles.
+    """The pairs that look most alike, with intervals; both directions are small triangles below.
 
     Filled dots are confusable pairs: certainly more alike than the average pair, which is the dashed line.
 
@@ -46,7 +46,7 @@ def plot_separability(found: Separability, *, top: int = 15, ax: Axes | None = N
         ((second, first), "<", "second taken for first"),
     ):
         shares = 100 * found.directed.value[way]
-        axes.plot(shares, places, marker, color=_ORANGE, markersize=4.5, markerfacecolor="none", label=label)
+        axes.plot(shares, places + 0.28, marker, color=_ORANGE, markersize=4.5, markerfacecolor="none", label=label)
     stands_out = found.confusable[first, second]
     for chosen, face, label in ((stands_out, _BLUE, "confusable pair"), (~stands_out, "white", "other pair")):
         if chosen.any():
@@ -57,7 +57,7 @@ def plot_separability(found: Separability, *, top: int = 15, ax: Axes | None = N
     axes.yaxis.set_ticks(places, names, parse_math=False)
     axes.set_ylim(len(pairs) - 0.5, -0.5)  # the most alike on top
     axes.set_xlim(left=0)
-    axes.set_xlabel("images taken for the other class, mean of both directions, %")
+    axes.set_xlabel("images taken for the other class, %\ndots: mean of both directions, with its interval")
     add_legend(axes, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     axes.grid(axis="x", alpha=0.3)
     return axes
@@ -77,7 +77,7 @@ def plot_lookalikes(
     """Every pair of classes as a point: how alike it looks to the model, against another map.
 
     Both axes show shares by their square root, so that rare confusions are not all in one corner. The pairs that look
-    most alike to the model have their names.
+    most alike to the model, and the first few of the other map, have their names.
 
     Args:
         alike: Estimates of shape (K, K): `Separability.symmetric`.
@@ -86,7 +86,7 @@ def plot_lookalikes(
         other_label: What the other map shows.
         distances: The other map holds distances, which are shown as they are, falling to the right, so that classes
             are more alike to the right either way. Otherwise it holds shares, shown in percent.
-        named: How many pairs have a name.
+        named: How many pairs have a name because of the model; half as many have one because of the other map.
         title: Above it, such as `RankCorrelation.text()`.
         ax: Where to draw; None: on a figure of its own.
     """
@@ -109,7 +109,8 @@ def plot_lookalikes(
     axes.set_ylabel("images taken for the other class by the model, %")
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.3)
-    order = np.argsort(-mine.value, kind="stable")[:named]
+    most, most_of_others = (np.argsort(-each, kind="stable") for each in (mine.value, -both if distances else both))
+    order = np.union1d(most[:named], most_of_others[: named // 2])
     words = [f"{shorten(class_names[i[k]])} – {shorten(class_names[j[k]])}" for k in order]
     shown = order if many else slice(None)
     _name_points(axes, theirs[order], mine.value[order], words, np.column_stack([theirs, mine.value])[shown])

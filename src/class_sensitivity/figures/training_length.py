@@ -14,37 +14,45 @@ from class_sensitivity.figures.axes import AxesArray, add_legend, finish_rows, l
 from class_sensitivity.figures.many_classes import foremost, say_left_out, shown_number
 from class_sensitivity.runs.condition import BASELINE, Condition
 
+#: From here on a gain of accuracy is shown: a tenth of a point.
+_VISIBLE = 0.001
+
 
 def plot_training_lengths(found: Sequence[TrainingLengths]) -> AxesArray:
     """Against the number of epochs: cost in accuracy, wrong labels learnt, and what the best epoch had over the last.
+
+    A panel in which no condition has anything to show is left out; the last one, where the best epoch is never
+    better than the last by `_VISIBLE`.
 
     Args:
         found: Conditions of one recipe.
 
     Returns:
-        (3,) axes.
+        (panels,) axes.
     """
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
-    panels: AxesArray = figure.subplots(1, 3)
-    for each, color in zip(found, _colors([each.condition for each in found]), strict=True):
-        for axes, estimates in zip(panels, (each.fall, each.learnt, each.best_minus_last), strict=True):
+    series: dict[str, list[tuple[Estimate, ...] | None]] = {
+        "cost: fall of accuracy, points": [each.fall for each in found],
+        "wrong labels that the network predicts, %": [each.learnt for each in found],
+        "accuracy of the best epoch minus the last, points": [each.best_minus_last for each in found],
+    }
+    *others, best = series
+    gains = [float(gain.value) for each in found for gain in each.best_minus_last]
+    shown = [label for label in others if any(series[label])]
+    shown += [best] * (not shown or max(gains) >= _VISIBLE)
+    figure = Figure(figsize=(4.0 * len(shown) + 2.0, 4.2), layout="constrained")
+    panels: AxesArray = figure.subplots(1, len(shown), squeeze=False)[0]
+    colors = _colors([each.condition for each in found])
+    for axes, label in zip(panels, shown, strict=True):
+        for each, estimates, color in zip(found, series[label], colors, strict=True):
             if estimates is not None:
                 _draw(axes, each.epochs, estimates, color, each.condition.label)
-    for axes, label in zip(
-        panels,
-        (
-            "cost: fall of accuracy, points",
-            "wrong labels that the network predicts, %",
-            "accuracy of the best epoch minus the last, points",
-        ),
-        strict=True,
-    ):
         axes.set(xlabel="epochs", ylabel=label, xscale="log")
         axes.set_xticks(found[0].epochs, [str(number) for number in found[0].epochs])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(alpha=0.3)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    add_legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    drawn = {str(line.get_label()): line for axes in panels for line in axes.lines}
+    add_legend(panels[-1], handles=list(drawn.values()), loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     return panels
 
 

@@ -14,7 +14,7 @@ from class_sensitivity.seeding import STREAMS
 
 
 def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Standard deviation of every class's fall when one source of chance varies, and when all do (black bars).
+    """Standard deviation of every class's fall when one source of chance varies, and when all do (grey bars).
 
     Args:
         split: Of one condition.

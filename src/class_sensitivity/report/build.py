@@ -41,8 +41,8 @@ from class_sensitivity.report import variance
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
 from class_sensitivity.report.console import print_comparison, print_section
 from class_sensitivity.report.explorer.page import EXPLORER_FILE, file_names, write_explorer
-from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject
-from class_sensitivity.report.figure_list import figure_specs, relative_limit
+from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject, relative_limit
+from class_sensitivity.report.figure_list import figure_specs
 from class_sensitivity.report.findings import at_a_glance, caveats, findings
 from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
@@ -164,9 +164,8 @@ def _write_all(
 ) -> tuple[list[Section], list[ComparisonSection], list[str]]:
     with console.status("Statistics ..."):
         all_results, unanalysed = _analysed(runs, settings)
-    limit = relative_limit(all_results)
     with console.status("Look-alikes ..."):
-        plans = [_plan(results, all_results, settings, runs, limit) for results in all_results]
+        plans = [_plan(results, all_results, settings, runs) for results in all_results]
         separations = {plan.results.study.recipe: plan.separation for plan in plans if plan.separation}
         lengths = lengths_of([results.study for results in all_results], settings.alpha)
         models = compared_models(all_results, separations, settings)
@@ -177,7 +176,7 @@ def _write_all(
     groups += [(Path("figures") / plan.results.study.recipe, plan.specs) for plan in plans]
     for place in (Path("tables"), *(place for place, _ in groups)):
         (folder / place).mkdir(parents=True, exist_ok=True)
-    explorer = _Piece("The explorer is", lambda: _write_explorers(folder, plans, sections, limit))
+    explorer = _Piece("The explorer is", lambda: _write_explorers(folder, plans, sections))
     tables = _Piece("The tables are", lambda: _write_tables(folder / "tables", plans, sections, lengths))
     drawings = [
         [_Piece(f"The figure {spec.title} is", partial(_save, spec, folder, place)) for spec in specs]
@@ -297,7 +296,8 @@ def _words(plan: "_Plan", all_results: list[Results], settings: AnalyzeSettings,
     )
 
 
-def _write_explorers(folder: Path, plans: Sequence["_Plan"], sections: Sequence[Section], limit: float) -> None:
+def _write_explorers(folder: Path, plans: Sequence["_Plan"], sections: Sequence[Section]) -> None:
+    limit = relative_limit([plan.results for plan in plans])
     subjects = [_subject(plan, section, limit) for plan, section in zip(plans, sections, strict=True)]
     write_explorer(folder, subjects, PAGE)
 
@@ -360,9 +360,7 @@ def _subject(plan: _Plan, section: Section, limit: float) -> Subject:
     )
 
 
-def _plan(
-    results: Results, all_results: list[Results], settings: AnalyzeSettings, runs: LoadedRuns, limit: float
-) -> _Plan:
+def _plan(results: Results, all_results: list[Results], settings: AnalyzeSettings, runs: LoadedRuns) -> _Plan:
     study, root = results.study, Path(settings.runs).expanduser()
     claims = claims_about(study.data)
     record = _any_record(study)
@@ -373,7 +371,7 @@ def _plan(
     focus = claims.focus if claims else Focus()
     separation = separation_of(results, arrays, inspection, settings) if learnt else None
     variety = variety_of(results, arrays)
-    specs = list(figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects, variety=variety))
+    specs = list(figure_specs(results, arrays, settings, focus=focus, suspects=suspects, variety=variety))
     specs += separation.specs() if separation else []
     calibration = calibration_of(results)
     if study.num_classes > MOST_CLASSES:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from textwrap import fill
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.errors import RunError
 from class_sensitivity.figures import curves, exchange, grid, images, matrices
-from class_sensitivity.figures.axes import shorten
+from class_sensitivity.figures.axes import AxesArray, shorten
 from class_sensitivity.figures.many_classes import which_of
 from class_sensitivity.report.findings import frequent_confusions
 from class_sensitivity.report.parts import FigureSpec
@@ -26,24 +25,11 @@ from class_sensitivity.settings import AnalyzeSettings, MistakenSettings
 _MOST_SUSPECTS = 24
 
 
-def relative_limit(all_results: list[Results]) -> float:
-    """The largest cell of any relative matrix of a report: all of them share one scale."""
-    return max(
-        (
-            float(np.abs(versus.relative.cells.value).max())
-            for results in all_results
-            for versus in results.compared.values()
-        ),
-        default=1.0,
-    )
-
-
 def figure_specs(
     results: Results,
     arrays: ImageArrays | None,
     settings: AnalyzeSettings,
     *,
-    limit: float,
     focus: Focus,
     suspects: Sequence[Suspect] = (),
     variety: Variety | None = None,
@@ -54,7 +40,6 @@ def figure_specs(
         results: Of one study.
         arrays: The data set's images, if they can be had.
         settings: Which cells and classes were asked for.
-        limit: Of the diverging scale.
         focus: Which cells, classes and conditions to look at, where none were asked for.
         suspects: Test images that look mislabelled.
         variety: Of the training images, if they can be had.
@@ -68,9 +53,9 @@ def figure_specs(
     if arrays is not None:
         yield from _mistaken(results, arrays, settings.mistaken, focus)
         yield from _suspects(results, arrays, suspects)
-    yield from _levels(results, limit, focus)
-    yield from _side_by_side(results, limit, focus)
-    yield from _twins(results, limit)
+    yield from _levels(results, focus)
+    yield from _side_by_side(results, focus)
+    yield from _twins(results)
     if variety is not None:
         yield variety.spec(settings.variety, focus)
     yield from _orders(results, focus)
@@ -83,8 +68,9 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     yield FigureSpec(
         "sensitivity",
         "Sensitivity of every class",
-        "Recall lost per 10 points of stress (least-squares slope), most sensitive on top. Bars are intervals over "
-        "seeds and test images, small points single seeds.",
+        "Recall lost per 10 points of stress (least-squares slope over the levels in the legend), most sensitive on "
+        "top. Bars are intervals over seeds and test images, open circles single seeds. Curves bend, so slopes up to "
+        "another level stand in another panel, and do not compare.",
         lambda: curves.plot_slopes(results.curves, names),
     )
     yield FigureSpec(
@@ -97,8 +83,8 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     yield FigureSpec(
         "fig8_diagonal",
         focus.titled("fig8_diagonal", "Diagonal cells against stress"),
-        "How many test images of a class are right beyond the baseline. Points are seeds, bands intervals; a vertical "
-        f"line is a knee.{which_of(len(affected), len(names), 'that fall most')}",
+        "How many test images of a class are right beyond the baseline. Lines join means, points are seeds, bands "
+        f"intervals; a vertical line is a knee.{which_of(len(affected), len(names), 'that fall most')}",
         lambda: curves.plot_cells(results, [(c, c) for c in affected]),
     )
     for cost in results.costs:
@@ -107,7 +93,8 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
             f"cost_{cost.noise.name}{control}",
             f"Misled, or just short of data? {cost.noise.label}",
             f"The control, {cost.control.label}, removes exactly the examples that the noise touches. Baseline minus "
-            "control is the cost of less data; control minus noise is the further cost of being misled.",
+            "control is the cost of less data; control minus noise is the further cost of being misled. Thin lines are "
+            "intervals, dots seeds.",
             lambda cost=cost: curves.plot_cost(cost, names),  # type: ignore[misc]
         )
     yield from _exchange(results)
@@ -133,21 +120,24 @@ def _exchange(results: Results) -> Iterator[FigureSpec]:
         yield FigureSpec(
             f"sideways{steps}",
             f"Does noise shift the learning curve sideways? {of_curve[0].noise.series_label}",
-            "Dots: accuracy with wrong labels, by the number of examples. Dashed: the clean curve at a fixed share "
-            "of the examples, the one that fits best. p: whether the dots lie on it.",
+            "Dots: accuracy with wrong labels, by the number of examples, with intervals. Dashed: the clean curve at a "
+            "fixed share of the examples, the one that fits best. p: whether the dots lie on it. A level has no dot at "
+            "so few examples that the clean curve may not go on far enough.",
             lambda of_curve=of_curve: exchange.plot_sideways(results, of_curve),  # type: ignore[misc]
         )
-        known = "Along a line it is the same: so much less noise is worth so many examples. Dots were measured."
+        known = "Along a line it is the same: so much less noise is worth so many examples."
         yield FigureSpec(
             f"iso_accuracy{steps}",
             f"Which noise and which size give the same accuracy? {of_curve[0].noise.series_label}",
-            f"Accuracy over the number of training examples and the share of noise. {known}",
+            f"Accuracy over the number of training examples and the share of noise. {known} Numbers were "
+            "measured, each at its middle; lines are interpolated.",
             lambda of_curve=of_curve: grid.plot_iso_accuracy(results, of_curve),  # type: ignore[misc]
         )
         yield FigureSpec(
             f"iso_recall{steps}",
             f"Which noise and which size give the same recall? {of_curve[0].noise.series_label}",
-            f"The same for every class. {known}{which_of(len(affected), results.study.num_classes, 'that fall most')}",
+            f"The same for every class. {known} Dots were measured."
+            f"{which_of(len(affected), results.study.num_classes, 'that fall most')}",
             lambda of_curve=of_curve: grid.plot_iso_recall(results, of_curve, affected),  # type: ignore[misc]
         )
 
@@ -160,7 +150,8 @@ def _exchange_of(rates: list[ExchangeRates], results: Results) -> Iterator[Figur
         f"exchange{kind}",
         f"Quality against quantity: {noise.series_label}",
         "Squares: accuracy with fewer examples, all labelled right. Each noise level stands where that curve is as "
-        f"accurate: as many clean examples do as well as all with wrong labels.{steps}",
+        "accurate: as many clean examples (dot) do as well as all with wrong labels (cross). Bars are intervals."
+        f"{steps}",
         lambda: exchange.plot_exchange(results, rates),
     )
     if np.isnan(rates[-1].classes.size.value).all():
@@ -168,8 +159,9 @@ def _exchange_of(rates: list[ExchangeRates], results: Results) -> Iterator[Figur
     yield FigureSpec(
         f"exchange_classes{kind}",
         f"Quality against quantity, by class: {noise.series_label}",
-        "The share of clean examples that gives a class the recall that it has with all examples and wrong labels. "
-        f"Arrow: the interval goes on beyond what was measured.{steps}",
+        "The share of clean examples that gives a class the recall that it has with all examples and wrong labels, "
+        "with its interval. Arrow: it goes on beyond what was measured. Dotted: the share that gives the same "
+        f"accuracy over all classes.{steps}",
         lambda: exchange.plot_exchange_by_class(rates, results.study.class_names),
     )
 
@@ -188,7 +180,7 @@ def _cells(results: Results, chosen: list[list[str]], focus: Focus) -> Iterator[
             "cells",
             "Cells of interest against stress",
             "How many more or fewer test images of the first class are taken for the second than at the baseline. "
-            "Points are seeds, bands intervals.",
+            "Lines join means, points are seeds, bands intervals.",
             lambda: curves.plot_cells(results, cells),
         )
 
@@ -210,7 +202,7 @@ def _baseline(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     if mild := _mild(results, focus):
         shown.append(mild)
     counts = [study.counts_of(condition) for condition in shown]
-    titles = [f"{condition.label}, n = {len(each)} seeds" for condition, each in zip(shown, counts, strict=True)]
+    titles = [_with_seeds(condition.label, len(each)) for condition, each in zip(shown, counts, strict=True)]
     yield FigureSpec(
         "fig2_confusion",
         focus.titled("fig2_confusion", "Mean confusion matrices"),
@@ -289,30 +281,54 @@ def _suspects(results: Results, arrays: ImageArrays, suspects: Sequence[Suspect]
     )
 
 
-def _levels(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec]:
-    study, compared = results.study, results.compared
+def _levels(results: Results, focus: Focus) -> Iterator[FigureSpec]:
+    study = results.study
     for kind, curve in results.curves.items():
-        shown = [condition for condition in study.series(kind) if condition in compared]
+        shown = [condition for condition in study.series(kind) if condition in results.compared]
         name = f"fig{'5' if kind in study.reduction_series else '4'}_{path_part(kind)}"
         yield FigureSpec(
             name,
-            focus.titled(name, f"Every level of {curve.label}"),
-            "Left the mean confusion matrix, right the same minus the baseline of the same seeds. Framed cells differ "
-            f"from 0 at a false discovery rate of {results.alpha:g}; grey numbers are of cells with too few images to "
-            "be judged.",
-            lambda shown=shown: matrices.plot_levels(  # type: ignore[misc]
+            focus.titled(name, f"Every level of {curve.label}, relative to the baseline"),
+            _reading(results),
+            lambda shown=shown: _relatives(results, shown),  # type: ignore[misc]
+        )
+        yield FigureSpec(
+            f"{name}_means",
+            focus.titled(name, f"Every level of {curve.label}, mean confusion matrices"),
+            "Test images, mean over the seeds. A column says what became of the images of one class.",
+            lambda shown=shown: matrices.plot_mean_matrices(  # type: ignore[misc]
                 [study.counts_of(condition) for condition in shown],
-                [compared[condition].relative.cells.value for condition in shown],
-                [compared[condition].relative.marked for condition in shown],
-                [condition.label for condition in shown],
+                [_with_seeds(condition.label, len(study.counts_of(condition))) for condition in shown],
                 study.class_names,
-                limit=limit,
-                judged=[compared[condition].relative.judged for condition in shown],
             ),
         )
 
 
-def _twins(results: Results, limit: float) -> Iterator[FigureSpec]:
+def _reading(results: Results) -> str:
+    """How to read relative matrices."""
+    return (
+        "Test images more (red) or fewer (blue) than at the baseline of the same seeds, mean over the seeds. A column "
+        "says what became of the images of one class. Framed bold cells differ from 0 at a false discovery rate of "
+        f"{results.alpha:g}; grey numbers are of cells with too few images to be judged. All panels have one scale."
+    )
+
+
+def _with_seeds(label: str, seeds: int) -> str:
+    return f"{label}, {seeds} {'seed' if seeds == 1 else 'seeds'}"
+
+
+def _relatives(results: Results, conditions: Sequence[Condition]) -> AxesArray:
+    shown = [results.compared[condition].relative for condition in conditions]
+    return matrices.plot_relatives(
+        [matrix.cells.value for matrix in shown],
+        [matrix.marked for matrix in shown],
+        [_with_seeds(each.label, len(matrix.seeds)) for each, matrix in zip(conditions, shown, strict=True)],
+        results.study.class_names,
+        judged=[matrix.judged for matrix in shown],
+    )
+
+
+def _twins(results: Results) -> Iterator[FigureSpec]:
     if results.twins:
         yield FigureSpec(
             "twins",
@@ -322,34 +338,22 @@ def _twins(results: Results, limit: float) -> Iterator[FigureSpec]:
             lambda: matrices.plot_relatives(
                 [twins.relative.cells.value for twins in results.twins],
                 [twins.relative.marked for twins in results.twins],
-                [fill(twins.human.label, 32) for twins in results.twins],
+                [twins.human.label for twins in results.twins],
                 results.study.class_names,
-                limit=limit,
                 judged=[twins.relative.judged for twins in results.twins],
             ),
         )
 
 
-def _side_by_side(results: Results, limit: float, focus: Focus) -> Iterator[FigureSpec]:
-    compared = results.compared
+def _side_by_side(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     for name, pair in focus.side_by_side.items():
-        if not all(condition in compared for condition in pair):
-            continue
-        shown = [compared[condition].relative for condition in pair]
-        titles = [condition.label for condition in pair]
-        yield FigureSpec(
-            name,
-            focus.titled(name, f"{titles[0]} against {titles[1]}"),
-            "Both relative to the baseline, on the report's one scale.",
-            lambda shown=shown, titles=titles: matrices.plot_relatives(  # type: ignore[misc]
-                [matrix.cells.value for matrix in shown],
-                [matrix.marked for matrix in shown],
-                titles,
-                results.study.class_names,
-                limit=limit,
-                judged=[matrix.judged for matrix in shown],
-            ),
-        )
+        if all(condition in results.compared for condition in pair):
+            yield FigureSpec(
+                name,
+                focus.titled(name, " against ".join(condition.label for condition in pair)),
+                _reading(results),
+                lambda pair=pair: _relatives(results, pair),  # type: ignore[misc]
+            )
 
 
 def _orders(results: Results, focus: Focus) -> Iterator[FigureSpec]:
@@ -366,6 +370,7 @@ def _orders(results: Results, focus: Focus) -> Iterator[FigureSpec]:
         yield FigureSpec(
             "fig10_order",
             focus.titled("fig10_order", "Classes sorted by accuracy"),
-            "One column an experiment, least accurate at the bottom; lines follow each class.",
+            "One column an experiment, least accurate at the bottom, with recall; lines follow each class. Blue: it "
+            "stands higher in the last column than in the first. Orange: lower. Grey: as high.",
             lambda: curves.plot_order(results, shown),
         )

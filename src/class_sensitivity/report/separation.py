@@ -48,6 +48,13 @@ class OtherMap:
     distances: bool
     agreement: RankCorrelation
 
+    @property
+    def axis(self) -> str:
+        """What an axis of it shows."""
+        if self.distances:
+            return f"distance between two classes by {self.label}, standard deviations"
+        return f"images taken for the other class by {self.label}, %"
+
 
 @dataclass(frozen=True)
 class Separation:
@@ -83,20 +90,22 @@ class Separation:
         yield FigureSpec(
             "separability",
             "The pairs of classes that look most alike",
-            "Share of images of either class that are taken for the other at the baseline, both directions averaged, "
-            f"with intervals over seeds and test images; the average pair has {100 * self.found.mean:.2f} %.",
+            "Share of images of either class that are taken for the other at the baseline: dots are both directions "
+            "averaged, with intervals over seeds and test images, triangles below are each direction. Filled dots are "
+            f"certainly above the average pair (dashed), which has {100 * self.found.mean:.2f} %.",
             lambda: plot_separability(self.found),
         )
         for each in self._comparable:
             yield FigureSpec(
                 f"lookalikes_{each.name}",
                 f"Look-alikes: the model against {each.label}",
-                f"Every point is a pair of classes. Rank correlation {each.agreement.text()}, by permuted classes.",
+                "Every point is a pair of classes, vertical lines are intervals. Rank correlation "
+                f"{each.agreement.text()}, by permuted classes.",
                 lambda each=each: plot_lookalikes(  # type: ignore[misc]
                     self.found.symmetric,
                     each.values,
                     self.found.class_names,
-                    other_label=each.label,
+                    other_label=each.axis,
                     distances=each.distances,
                 ),
             )
@@ -243,7 +252,7 @@ class ModelsCompared:
                 self.name,
                 f"The model or the data? {self.data}",
                 "Points of recall that each class loses per 10 points of stress, under each model, with intervals over "
-                "seeds and test images. What all models share belongs to the data.",
+                "seeds and test images; an arrow stands where one goes on. What all models share belongs to the data.",
                 lambda: plot_model_dependence(self.found),
             )
 

@@ -53,7 +53,7 @@ class Variety:
         tested = by_loss(curve)
         picked = [class_index(study, "variety", name) for name in asked] or list(dict.fromkeys([tested[0], tested[-1]]))
         members = [self.arrays.train_images[np.flatnonzero(self.arrays.train_labels == c)[:_SHOWN]] for c in picked]
-        titles = [f"{names[c]}: variety {self.found[c]:.1f}" for c in picked]
+        titles = [f"{names[c]}: variety {self.found[c]:.1f} grey levels" for c in picked]
         ranked = ", ".join(f"{names[c]} {self.found[c]:.1f}" for c in np.argsort(-self.found))
         rho, p = self.correlation(curve)
         correlation = (

@@ -47,6 +47,18 @@ MOST_CLASSES = 300
 _DIGITS = 6
 
 
+def relative_limit(all_results: Sequence[Results]) -> float:
+    """The largest cell of any relative matrix of a report: in its explorer all of them share one scale."""
+    return max(
+        (
+            float(np.abs(versus.relative.cells.value).max())
+            for results in all_results
+            for versus in results.compared.values()
+        ),
+        default=1.0,
+    )
+
+
 @dataclass(frozen=True)
 class Subject:
     """One study and what is known beside its results.
