@@ -51,6 +51,11 @@ def results_of(**runs: list[np.ndarray]) -> Results:
     return analyse(study, resamples=100)
 
 
+def sentences(results: Results) -> list[str]:
+    """What was found, without what shows it."""
+    return [each.sentence for each in findings(results)]
+
+
 def test_the_sentences_of_a_study():
     results = results_of(
         baseline=[preds(cow_bee=10, ant_bee=2), preds(cow_bee=12, ant_bee=2)],
@@ -73,7 +78,7 @@ def test_the_sentences_of_a_study():
         r"The most frequent confusions of the baseline are cow taken for bee \(11\), ant taken for bee \(2\), in test "
         r"images; confusion as a whole has a direction \(p = 0\.0004\), 1 of 3 pairs have one by themselves\.",
     ]
-    said = findings(results)
+    said = sentences(results)
     assert len(said) == len(expected)
     for sentence, words in zip(said, expected, strict=True):
         assert re.fullmatch(words, sentence), sentence
@@ -108,13 +113,13 @@ def test_how_many_wrong_labels_were_learnt_is_said_where_most_are_wrong(kind, op
         for key, share in zip(preds, (np.nan, 0.1, 0.5, np.nan, 0.6), strict=True)
     }
     study = Study.of_preds(labels, preds, ("ant", "bee", "cow"), scalars=scalars)
-    (told,) = (each for each in findings(analyse(study, resamples=100)) if "wrong labels at" in each)
+    (told,) = (each for each in sentences(analyse(study, resamples=100)) if "wrong labels at" in each)
     assert told == f"After training the network predicts 55 % of the wrong labels at {more.label}{ending}"
 
 
 def test_classes_that_all_fall_alike_are_said_to_be_alike():
     results = results_of(baseline=constant(0), noisy=constant(0), reduced=constant(0))
-    assert findings(results) == [
+    assert sentences(results) == [
         "Without stress the model is right on 33.3 [28.0, 39.0] % of the test images; the least accurate classes are "
         "bee and cow, at 0.0 [0.0, 3.6] %.",
         "Under label noise (shuffle) no class can be told from another: each loses 0.0 points of recall per 10 points "
@@ -142,7 +147,7 @@ def test_classes_that_no_test_tells_apart_are_said_to_be_alike():
         baseline=[preds(), preds(ant_bee=1), preds(cow_bee=1)],
         noisy=[preds(ant_bee=3), preds(bee_cow=2, ant_cow=2), preds(cow_ant=4)],
     )
-    (sentence,) = (each for each in findings(results) if "label noise" in each)
+    (sentence,) = (each for each in sentences(results) if "label noise" in each)
     loss = results.curves["shuffle"].loss
     assert sentence == (
         "Under label noise (shuffle) no class can be told from another: the most that a class loses per 10 points of "
@@ -160,7 +165,7 @@ def test_of_one_class_with_test_images_nothing_is_said_of_others():
     assert loss.startswith("10.0 [")
     (line,) = (each for each in at_a_glance(results, [], [], None) if each.about == "label noise (shuffle)")
     assert line.text == f"ant loses {loss} points per 10; no other class has test images"
-    (sentence,) = (each for each in findings(results) if "label noise" in each)
+    (sentence,) = (each for each in sentences(results) if "label noise" in each)
     assert sentence == (
         f"Under label noise (shuffle) ant, the one class that has test images, loses {loss} points of recall per 10 "
         "points of stress."
@@ -181,10 +186,10 @@ def test_the_glance_and_the_verdicts_say_in_the_same_words_who_can_fall_most():
 
 def test_all_classes_that_share_the_lowest_recall_are_named_or_counted():
     everything_right = results_of(baseline=[preds(), preds()])
-    assert findings(everything_right)[0].endswith("classes are ant, bee and cow, at 100.0 [96.4, 100.0] %.")
+    assert sentences(everything_right)[0].endswith("classes are ant, bee and cow, at 100.0 [96.4, 100.0] %.")
     labels = np.repeat(np.arange(5), 20)
     many = Study.of_preds(labels, {(BASELINE, s): np.zeros(100, int) for s in (1, 2)}, tuple("abcde"))
-    assert "classes are 4 of 5 classes, at 0.0" in findings(analyse(many, resamples=2))[0]
+    assert "classes are 4 of 5 classes, at 0.0" in sentences(analyse(many, resamples=2))[0]
 
 
 # At a glance
@@ -251,7 +256,7 @@ def test_one_seed_at_a_glance_has_values_alone():
 
 
 def test_one_frequent_confusion_is_one():
-    (_, sentence) = findings(results_of(baseline=[preds(cow_bee=4)]))
+    (_, sentence) = sentences(results_of(baseline=[preds(cow_bee=4)]))
     assert sentence == "The most frequent confusion of the baseline is cow taken for bee (4), in test images."
 
 
@@ -268,7 +273,7 @@ def test_one_frequent_confusion_is_one():
 )
 def test_what_did_not_happen_or_happened_about_once_is_no_finding(baseline):
     results = results_of(baseline=baseline, noisy=baseline)
-    assert not [sentence for sentence in findings(results) if "taken for" in sentence]
+    assert not [sentence for sentence in sentences(results) if "taken for" in sentence]
     specs = {spec.name: spec for spec in specs_of(results, images=True)}
     names = set(specs)
     assert names >= {"fig2_confusion", "fig7_variety"}

@@ -19,7 +19,7 @@ from support.synthetic import write_run, write_study
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.errors import ConfigError, ReportError
-from class_sensitivity.report import build
+from class_sensitivity.report import build, plan
 from class_sensitivity.report.build import write_report
 from class_sensitivity.report.page import SavedFigure
 from class_sensitivity.report.parts import FigureSpec
@@ -231,7 +231,7 @@ def test_whatever_goes_wrong_half_way_the_old_report_stays(root, old, tmp_path, 
         raise error
 
     before = files(tmp_path)
-    monkeypatch.setattr(build, where, fail)
+    monkeypatch.setattr(plan if where == "findings" else build, where, fail)
     with pytest.raises(ReportError if isinstance(error, OSError) else type(error)) as raised:
         write_report(settings(root, old))
     if isinstance(error, OSError):
@@ -241,23 +241,45 @@ def test_whatever_goes_wrong_half_way_the_old_report_stays(root, old, tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["report"], "something temporary is left"
 
 
-def test_a_study_that_cannot_be_analysed_is_left_out_and_the_others_stand(tmp_path, monkeypatch, unpictured):
+@pytest.mark.parametrize(
+    ("module", "name", "what"),
+    [(build, "analyse", "analysed"), (plan, "advise", "reported")],
+)
+def test_a_study_that_has_a_defect_is_left_out_and_the_others_stand(
+    tmp_path, monkeypatch, unpictured, module, name, what
+):
     runs = tmp_path / "runs"
     for model in ("cnn6", "lenet"):
-        write_study(runs, WORLD, PLAN, (1, 2), model=model)
-    analysed = build.analyse
+        write_study(runs, WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2), model=model)
+    as_it_is = getattr(module, name)
 
-    def fail(study: Study, **options: Any) -> Results:
-        if study.model == "cnn6":
+    def fail(about: Study | Results, *others: Any, **options: Any) -> Any:
+        if getattr(about, "study", about).model == "cnn6":
             raise TypeError("a defect")
-        return analysed(study, **options)
+        return as_it_is(about, *others, **options)
 
-    monkeypatch.setattr(build, "analyse", fail)
+    monkeypatch.setattr(module, name, fail)
     with pytest.raises(ReportError, match=r"^The report is there, without 1 part .*cnn6.* TypeError: a defect\.$"):
         write_report(settings(runs, tmp_path / "report"))
     words = words_of(tmp_path / "report")
-    assert "could not be analysed: TypeError: a defect" in words
+    assert f"could not be {what}: TypeError: a defect" in words
     assert "lenet" in words
+
+
+def test_studies_that_cannot_be_compared_stand_by_themselves(tmp_path, monkeypatch, unpictured):
+    for model in ("cnn6", "lenet"):
+        write_study(tmp_path / "runs", WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2), model=model)
+
+    def fail(*_: Any) -> None:
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(build, "compared_models", fail)
+    missing = "The comparison of models is missing: TypeError: a defect."
+    with pytest.raises(ReportError, match=rf"^The report is there, without 1 part that could not be made\. {missing}$"):
+        write_report(settings(tmp_path / "runs", tmp_path / "report"))
+    words = words_of(tmp_path / "report")
+    assert missing in words
+    assert "cnn6" in words
 
 
 def test_a_figure_that_cannot_be_drawn_is_left_out_and_the_others_stand(

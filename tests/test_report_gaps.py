@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from support.plans import load_one
 from support.reports import (
     DIGITS,
     PLAN,
@@ -15,6 +16,7 @@ from support.reports import (
     parquet_of,
     parse,
     report_on,
+    settings,
     write_digits,
 )
 from support.synthetic import World, shares, write_run, write_study
@@ -26,8 +28,9 @@ from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.errors import DataError, ReportError
-from class_sensitivity.report import build, calibration
+from class_sensitivity.report import calibration, plan
 from class_sensitivity.report.page import ClassRow, Loss, Section
+from class_sensitivity.report.plan import plan_of
 from class_sensitivity.report.tables import sensitivity_table
 from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.settings import DataSettings
@@ -196,10 +199,11 @@ def test_images_are_looked_for_where_they_are_said_to_be_or_were_and_then_where_
             raise DataError("not here")
         return load_arrays(asked)
 
-    monkeypatch.setattr(build, "load_arrays", load)
+    monkeypatch.setattr(plan, "load_arrays", load)
     monkeypatch.setenv("CLASS_SENSITIVITY_DATA", "usual")
-    plan = {BASELINE: shares([0.9] * 10)}
-    write_study(place[0], DIGITS, plan, (1, 2), data="digits", data__dir="recorded", data__flip=False)
+    write_study(
+        place[0], DIGITS, {BASELINE: shares([0.9] * 10)}, (1, 2), data="digits", data__dir="recorded", data__flip=False
+    )
     text = report_on(*place, *([f"data_dir={given}"] if given else []))
     assert looked_in == tried
     assert ("Figures of images are missing" in text) == (found_in != tried[-1])
@@ -230,10 +234,20 @@ def test_a_model_that_has_learnt_nothing_silences_no_suspicion(tmp_path):
     write_study(tmp_path, WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2))
     write_study(tmp_path, WORLD, {BASELINE: shares([1 / 3] * 3)}, (1, 2), model="lenet")
     one, other = sorted(map(analyse, load_runs(tmp_path)), key=lambda each: each.study.model)
-    alone = build._suspects(one, [])
+    alone = plan._suspects(one, [])
     assert len(alone) > 2
-    assert build._suspects(one, [other]) == alone
-    assert len(build._suspects(one, [one])) == len(alone), "a model that has learnt does count"
+    assert plan._suspects(one, [other]) == alone
+    assert len(plan._suspects(one, [one])) == len(alone), "a model that has learnt does count"
+
+
+def test_a_record_that_goes_while_the_report_is_made_costs_the_advice_on_few_examples_alone(place):
+    study = load_one(write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2)))
+    results = analyse(study, resamples=100)
+    for path in place[0].rglob("result.json"):
+        path.unlink()
+    assert (
+        "least accurate class is cow" in plan_of(results, [results], [], settings(*place)).section.findings[0].sentence
+    )
 
 
 def test_runs_on_a_data_set_that_nobody_knows_any_more(place):

@@ -6,8 +6,7 @@ from support.synthetic import THREE, World, shares, write_run
 
 from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.variance_split import FallVariance, VarianceSplit, variance_splits
-from class_sensitivity.figures.variance import plot_variance_split
-from class_sensitivity.report import variance
+from class_sensitivity.report.variance import variance_of
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 WORLD = World(THREE, 80, seed=0.1)
@@ -98,19 +97,21 @@ def test_variances_are_those_of_the_falls(written):
 
 def test_what_is_said_and_drawn_names_the_streams_in_words(written):
     runs = load_runs(written[0])
-    splits = list(variance_splits(runs[0], runs.stream_studies))
-    (said,) = variance.sentences(splits, 0.05)
-    legend = plot_variance_split(splits[0], THREE).get_legend()
+    variance = variance_of(runs[0], runs.stream_studies, 0.05)
+    ((finding, spec),) = zip(variance.findings(), variance.specs(), strict=True)
+    assert finding.figure == spec.name
+    legend = spec.draw().get_legend()
     assert {text.get_text() for text in legend.get_texts()} == {
         "initial weights", "which labels they get", "all together (plain seeds)",
     }  # fmt: skip
-    (split,) = splits
+    (split,) = variance.found
     share, low, high = (100 * each for each in split.share("init"))
     deviation = 100 * np.sqrt(split.streams["init"].accuracy)
     assert (
-        f"initial weights {deviation:.1f} ({share:.0f} [{low:.0f}, {high:.0f}] %)" in said.split(" A class's fall")[0]
+        f"initial weights {deviation:.1f} ({share:.0f} [{low:.0f}, {high:.0f}] %)"
+        in finding.sentence.split(" A class's fall")[0]
     )
-    table = variance.table(splits, THREE, 0.05)
+    table = variance.table()
     known = table[table.share.notna()]
     assert set(known["class"]) == {"*"}, "the share is of accuracy"
     assert known.set_index("stream").share["init"] == pytest.approx(share / 100)

@@ -18,6 +18,7 @@ from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.report.explorer.page import write_explorer
 from class_sensitivity.report.explorer.payload import Subject, relative_limit
+from class_sensitivity.report.findings import findings
 from class_sensitivity.report.separation import separation_of
 from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.settings import DataSettings
@@ -58,7 +59,7 @@ def subject_of(root: Path, arrays: ImageArrays | None = None, **fields: Any) -> 
         "advice": (),
         "claims": None,
         "verdicts": (),
-        "further": (),
+        "findings": findings(results),
         "caveats": (),
     }
     return Subject(results=results, arrays=arrays, **found | fields)

@@ -8,11 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from class_sensitivity.analysis.calibration import Calibration, calibrations
-from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.results import Curve, Results
 from class_sensitivity.analysis.statistics import benjamini_hochberg
 from class_sensitivity.errors import UserError
 from class_sensitivity.figures.calibration import plot_overconfidence
-from class_sensitivity.report.parts import FigureSpec
+from class_sensitivity.report.parts import FigureSpec, Finding
 from class_sensitivity.report.tables import value_columns
 from class_sensitivity.runs.condition import Condition, path_part
 from class_sensitivity.runs.directory import read_record
@@ -25,7 +25,7 @@ class CalibrationOfStudy:
     results: Results
     found: tuple[Calibration, ...]
 
-    def sentences(self) -> Iterator[str]:
+    def findings(self) -> Iterator[Finding]:
         """What the strongest level of every stress does to confidence."""
         names = self.results.study.class_names
         for curve in self.results.curves.values():
@@ -36,10 +36,11 @@ class CalibrationOfStudy:
             classes = change[:-1]
             moved = benjamini_hochberg(classes.p, self.results.alpha)
             apart = ", ".join(f"{names[c]} {classes[c].text(signed=True)}" for c in self._most(classes.value, moved))
-            yield (
+            yield Finding(
                 f"At {last.condition.label} mean confidence minus accuracy is {now[-1].text(signed=True)} points, "
                 f"{change[-1].text(signed=True)} from the baseline"
-                + (f"; by class it changes most for {apart}." if apart else "; no class changes certainly.")
+                + (f"; by class it changes most for {apart}." if apart else "; no class changes certainly."),
+                figure=_figure_name(curve),
             )
 
     @staticmethod
@@ -49,10 +50,10 @@ class CalibrationOfStudy:
 
     def specs(self) -> Iterator[FigureSpec]:
         """Overconfidence along every curve."""
-        for kind, curve in self.results.curves.items():
+        for curve in self.results.curves.values():
             series = [each for each in self.found if each.condition in curve.conditions]
             yield FigureSpec(
-                f"calibration_{path_part(kind)}",
+                _figure_name(curve),
                 f"Does confidence keep up with recall? {curve.label}",
                 "Mean confidence minus recall of the images of each class: right of 0 the model is too sure. "
                 "Bars are intervals over seeds and test images.",
@@ -70,6 +71,10 @@ class CalibrationOfStudy:
                     row |= value_columns(what, None if estimate is None else estimate[index])
                 rows.append(row)
         return pd.DataFrame(rows)
+
+
+def _figure_name(curve: Curve) -> str:
+    return f"calibration_{path_part(curve.kind)}"
 
 
 def calibration_of(results: Results) -> CalibrationOfStudy | None:

@@ -129,13 +129,8 @@ def _lowest(results: Results, values: NDArray[np.float64]) -> tuple[int, str]:
     return worst, few if len(tied) <= 3 else f"{len(tied)} of {results.study.num_classes} classes"
 
 
-def findings(results: Results) -> list[str]:
-    """The findings of a study in a few sentences, the most important first."""
-    return [each.sentence for each in findings_with_evidence(results)]
-
-
-def findings_with_evidence(results: Results) -> list[Finding]:
-    """The same, each with what shows it."""
+def findings(results: Results) -> list[Finding]:
+    """The findings of a study in a few sentences, each with what shows it, the most important first."""
     return [
         *_least_accurate(results),
         *(found for curve in results.curves.values() for found in _most_sensitive(results, curve)),

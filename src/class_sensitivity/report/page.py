@@ -22,7 +22,7 @@ from class_sensitivity.analysis.claims.judging import (
 )
 from class_sensitivity.analysis.loading import LeftOut
 from class_sensitivity.analysis.results import MIN_MEAN_COUNT, Results
-from class_sensitivity.report.parts import Line
+from class_sensitivity.report.parts import Finding, Line
 from class_sensitivity.settings import AnalyzeSettings
 
 
@@ -115,7 +115,7 @@ class Section:
         results: Of the study.
         glance: The study in a few lines.
         advice: What to do.
-        findings: Sentences, the most important first.
+        findings: The most important first.
         seen: What an inspection saw in the data set; empty where there was none.
         caveats: Sentences.
         claims: The claims about its data set, if there are any.
@@ -127,7 +127,7 @@ class Section:
     results: Results
     glance: list[Line]
     advice: list[Advice]
-    findings: list[str]
+    findings: list[Finding]
     seen: list[Line]
     caveats: list[str]
     claims: ClaimSet | None

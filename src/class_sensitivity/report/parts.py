@@ -27,6 +27,7 @@ class Finding:
         other: What that is compared with; None for the baseline.
         classes: The classes that it is about, the first one first: two are a pair, true and predicted.
         curve: Name of the series that it is about.
+        figure: Name of the figure that shows it, where the explorer does not.
     """
 
     sentence: str
@@ -34,6 +35,7 @@ class Finding:
     other: Condition | None = None
     classes: tuple[int, ...] = ()
     curve: str = ""
+    figure: str = ""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,9 @@ def _view(
 
 
 def of_finding(found: Finding, study: Study) -> Json:
-    """A finding and its view."""
+    """A finding and its view, or the figure of the printed report that shows it."""
+    if found.figure:
+        return {"text": found.sentence, "view": None, "place": f"{study.recipe}-{found.figure}"}
     view = _view(study, found.condition, found.other, found.classes, found.curve)
     return {"text": found.sentence, "view": view, "place": ""}
 

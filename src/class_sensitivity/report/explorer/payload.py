@@ -32,7 +32,7 @@ from class_sensitivity.report.explorer.thumbnails import (
     choose_train_images,
     make_sprite,
 )
-from class_sensitivity.report.findings import findings_with_evidence
+from class_sensitivity.report.parts import Finding
 from class_sensitivity.report.separation import Separation
 from class_sensitivity.runs.condition import BASELINE, Condition
 from class_sensitivity.runs.directory import read_record
@@ -72,7 +72,7 @@ class Subject:
         advice: What to do.
         claims: The claims about its data set, if there are any.
         verdicts: On each of these.
-        further: Sentences that only the printed report shows the evidence of, each with its place there.
+        findings: The most important first.
         caveats: What a reader should know first.
     """
 
@@ -84,7 +84,7 @@ class Subject:
     advice: Sequence[Advice]
     claims: ClaimSet | None
     verdicts: Sequence[Verdict]
-    further: Sequence[tuple[str, str]]
+    findings: Sequence[Finding]
     caveats: Sequence[str]
 
 
@@ -160,8 +160,7 @@ def payload_of(subject: Subject) -> Payload:
         "sprite": None if test is None else test.to_json(),
         "train": None if train is None else train.to_json() | {"of_class": train_sizes},
         "chosen": choice.why,
-        "findings": [of_finding(each, study) for each in findings_with_evidence(results)]
-        + [{"text": text, "view": None, "place": place} for text, place in subject.further],
+        "findings": [of_finding(each, study) for each in subject.findings],
         "advice": [of_advice(each, study) for each in subject.advice],
         "claims_title": subject.claims.title if subject.claims else "",
         "claims": [of_verdict(each, subject.claims, study) for each in subject.verdicts if subject.claims],
