@@ -150,17 +150,23 @@ def plot_slopes(curves: Mapping[str, Curve], class_names: Sequence[str]) -> Axes
     groups: dict[float, list[str]] = defaultdict(list)
     for kind, curve in curves.items():
         groups[float(curve.levels[-1])].append(kind)
-    height = 0.42 * len(order) + 1.4 + 0.2 * max(map(len, groups.values()))
-    figure = Figure(figsize=(max(6.0, 4.4 * len(groups) + 0.8), height), layout="constrained")
-    panels: AxesArray = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    columns = min(2, len(groups))
+    rows = -(-len(groups) // columns)
+    height = 0.42 * len(order) + 0.8 + 0.2 * max(map(len, groups.values()))
+    figure = Figure(figsize=(max(6.0, 4.4 * columns + 0.8), rows * height + 0.6), layout="constrained")
+    every: AxesArray = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for axes in every[len(groups) :]:
+        axes.remove()
+    panels = every[: len(groups)]
     for axes, kinds in zip(panels, groups.values(), strict=True):
         for offset, kind in zip(np.linspace(-0.18, 0.18, len(kinds)), kinds, strict=True):
             _draw_slopes(axes, curves[kind], styles[kind], order, offset)
         axes.axvline(0, color="0.6", linewidth=0.6)
         axes.grid(axis="x", alpha=0.3)
         add_legend(axes, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
-    label_classes(panels[0].yaxis, [class_names[i] for i in order])
-    say_left_out(panels[0], len(order), len(class_names))
+    for axes in panels[::columns]:
+        label_classes(axes.yaxis, [class_names[i] for i in order])
+        say_left_out(axes, len(order), len(class_names))
     apart = "; does not compare across panels, whose levels differ" if len(groups) > 1 else ""
     figure.supxlabel(
         f"points of recall lost per 10 points of stress{apart}\nfilled: mean, with its interval; open circles: seeds",
@@ -269,7 +275,7 @@ def plot_cost(cost: Cost, class_names: Sequence[str], *, ax: Axes | None = None)
     axes.axvline(0, color="0.3", linewidth=0.8)
     label_classes(axes.yaxis, [class_names[i] for i in order])
     say_left_out(axes, len(order), len(class_names))
-    axes.set_xlabel("points of recall lost")
+    axes.set_xlabel("points of recall lost; lines: intervals, dots: seeds")
     axes.set_title(f"{cost.noise.label} against {cost.control.label}", fontsize=10, parse_math=False)
     add_legend(axes, loc="lower right")
     axes.grid(axis="x", alpha=0.3)

@@ -34,6 +34,7 @@ def plot_variance_split(split: VarianceSplit, class_names: Sequence[str], *, ax:
         label = STREAMS[stream]
         axes.plot(_deviations(variance, order), places + shift, "o", color=color, markersize=5, label=label)
     axes.set_xlim(left=0)
+    axes.axhline(len(order) - 0.5, color="0.8", linewidth=0.8)
     axes.set_xlabel(f"standard deviation of the fall at {split.condition.label}, points")
     finish_rows(axes, [*(class_names[c] for c in order), "accuracy"])
     say_left_out(axes, len(order), len(class_names))
