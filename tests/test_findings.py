@@ -24,8 +24,10 @@ from class_sensitivity.analysis.seeds import SeedsNeeded
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
+from class_sensitivity.report.caveats import caveats
 from class_sensitivity.report.figure_list import figure_specs
-from class_sensitivity.report.findings import at_a_glance, caveats, findings, frequent_confusions
+from class_sensitivity.report.findings import findings, frequent_confusions
+from class_sensitivity.report.glance import at_a_glance
 from class_sensitivity.report.parts import FigureSpec, Line
 from class_sensitivity.report.variety import variety_of
 from class_sensitivity.runs.condition import BASELINE, Condition
@@ -366,6 +368,7 @@ def test_variety_is_of_few_training_images_too_and_goes_with_the_classes_that_ar
     shown = [[bool(axes.images) for axes in row] for row in spec.draw()]
     assert np.sum(shown, axis=1).tolist() == [5, 30]
     table = variety.table().set_index("class")
+    assert list(table) == ["stress", "variety", "rank_correlation", "p"]
     assert table.variety["dog"] == variety.found[dog] == pytest.approx(40, rel=0.2)
     assert (table.rank_correlation["*"], table.p["*"]) == (pytest.approx(1), pytest.approx(0))
 

@@ -24,6 +24,7 @@ from class_sensitivity.analysis.study import Study
 from class_sensitivity.errors import ReportError, UserError
 from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.report.console import print_comparison, print_section
+from class_sensitivity.report.exchange import ExchangeOfStudy
 from class_sensitivity.report.explorer.page import EXPLORER_FILE, file_names, write_explorer
 from class_sensitivity.report.explorer.payload import relative_limit
 from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
@@ -302,6 +303,7 @@ def _write_tables(folder: Path, plans: Sequence[Plan], compared: Sequence[_Compa
         "suspects": [suspects_table(plan.results, plan.suspects, plan.inspection) for plan in plans],
         "pairs": [plan.separation.table() if plan.separation else pd.DataFrame() for plan in plans],
         "variety": [plan.variety.table() if plan.variety else pd.DataFrame() for plan in plans],
+        "exchange": [ExchangeOfStudy(plan.results).table() for plan in plans],
         "calibration": [plan.calibration.table() if plan.calibration else pd.DataFrame() for plan in plans],
         "variance": [plan.variance.table() for plan in plans],
     }

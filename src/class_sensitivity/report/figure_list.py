@@ -1,28 +1,21 @@
 """Which figures a report holds, with their captions."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-
-import numpy as np
 
 from class_sensitivity.analysis.claims.claim_set import Focus
-from class_sensitivity.analysis.exchange import ExchangeRates
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.suspects import Suspect
 from class_sensitivity.data.arrays import ImageArrays
-from class_sensitivity.errors import RunError
-from class_sensitivity.figures import curves, exchange, grid, images, matrices
-from class_sensitivity.figures.axes import AxesArray, shorten
+from class_sensitivity.figures import curves, matrices
+from class_sensitivity.figures.axes import AxesArray
 from class_sensitivity.figures.many_classes import which_of
+from class_sensitivity.report.exchange import ExchangeOfStudy
 from class_sensitivity.report.findings import frequent_confusions
+from class_sensitivity.report.image_figures import class_index, mislabelled_images, mistaken_images
 from class_sensitivity.report.parts import FigureSpec
-from class_sensitivity.report.variety import Variety, class_index
+from class_sensitivity.report.variety import Variety
 from class_sensitivity.runs.condition import BASELINE, Condition, path_part
-from class_sensitivity.runs.directory import read_record
-from class_sensitivity.settings import AnalyzeSettings, MistakenSettings
-
-#: Suspects that are shown; the table has all.
-_MOST_SUSPECTS = 24
+from class_sensitivity.settings import AnalyzeSettings
 
 
 def figure_specs(
@@ -51,8 +44,8 @@ def figure_specs(
     yield from _cells(results, settings.cells, focus)
     yield from _baseline(results, focus)
     if arrays is not None:
-        yield from _mistaken(results, arrays, settings.mistaken, focus)
-        yield from _suspects(results, arrays, suspects)
+        yield from mistaken_images(results, arrays, settings.mistaken, focus)
+        yield from mislabelled_images(results, arrays, suspects)
     yield from _levels(results, focus)
     yield from _side_by_side(results, focus)
     yield from _twins(results)
@@ -97,7 +90,7 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
             "intervals, dots seeds.",
             lambda cost=cost: curves.plot_cost(cost, names),  # type: ignore[misc]
         )
-    yield from _exchange(results)
+    yield from ExchangeOfStudy(results).specs()
     for kind, curve in results.curves.items():
         if curve.ranks is not None:
             yield FigureSpec(
@@ -106,64 +99,6 @@ def _overview(results: Results, focus: Focus) -> Iterator[FigureSpec]:
                 "Probability of each rank of sensitivity, from a bootstrap over seeds and test images.",
                 lambda curve=curve: curves.plot_ranks(curve, names),  # type: ignore[misc]
             )
-
-
-def _exchange(results: Results) -> Iterator[FigureSpec]:
-    for series in results.study.noise_series:
-        rates = [each for each in results.exchange if each.noise.series == series]
-        if rates:  # levels of one figure stand on one learning curve
-            yield from _exchange_of([each for each in rates if each.overall.curve == rates[-1].overall.curve], results)
-    affected = curves.most_affected(results.curves)
-    for curve, shifts in groupby(results.sideways, key=lambda each: each.at[0].curve):
-        of_curve = list(shifts)
-        steps = "" if curve[-1].is_default_series else f"_{curve[-1].series}"
-        yield FigureSpec(
-            f"sideways{steps}",
-            f"Does noise shift the learning curve sideways? {of_curve[0].noise.series_label}",
-            "Dots: accuracy with wrong labels, by the number of examples, with intervals. Dashed: the clean curve at a "
-            "fixed share of the examples, the one that fits best. p: whether the dots lie on it. A level has no dot at "
-            "so few examples that the clean curve may not go on far enough.",
-            lambda of_curve=of_curve: exchange.plot_sideways(results, of_curve),  # type: ignore[misc]
-        )
-        known = "Along a line it is the same: so much less noise is worth so many examples."
-        yield FigureSpec(
-            f"iso_accuracy{steps}",
-            f"Which noise and which size give the same accuracy? {of_curve[0].noise.series_label}",
-            f"Accuracy over the number of training examples and the share of noise. {known} Numbers were "
-            "measured, each at its middle; lines are interpolated.",
-            lambda of_curve=of_curve: grid.plot_iso_accuracy(results, of_curve),  # type: ignore[misc]
-        )
-        yield FigureSpec(
-            f"iso_recall{steps}",
-            f"Which noise and which size give the same recall? {of_curve[0].noise.series_label}",
-            f"The same for every class. {known} Dots were measured."
-            f"{which_of(len(affected), results.study.num_classes, 'that fall most')}",
-            lambda of_curve=of_curve: grid.plot_iso_recall(results, of_curve, affected),  # type: ignore[misc]
-        )
-
-
-def _exchange_of(rates: list[ExchangeRates], results: Results) -> Iterator[FigureSpec]:
-    noise = rates[0].noise
-    kind = "" if noise.is_default_series else f"_{noise.series}"
-    steps = "" if rates[0].overall.matched_steps else " Smaller sets took fewer optimiser steps."
-    yield FigureSpec(
-        f"exchange{kind}",
-        f"Quality against quantity: {noise.series_label}",
-        "Squares: accuracy with fewer examples, all labelled right. Each noise level stands where that curve is as "
-        "accurate: as many clean examples (dot) do as well as all with wrong labels (cross). Bars are intervals."
-        f"{steps}",
-        lambda: exchange.plot_exchange(results, rates),
-    )
-    if np.isnan(rates[-1].classes.size.value).all():
-        return
-    yield FigureSpec(
-        f"exchange_classes{kind}",
-        f"Quality against quantity, by class: {noise.series_label}",
-        "The share of clean examples that gives a class the recall that it has with all examples and wrong labels, "
-        "with its interval. Arrow: it goes on beyond what was measured. Dotted: the share that gives the same "
-        f"accuracy over all classes.{steps}",
-        lambda: exchange.plot_exchange_by_class(rates, results.study.class_names),
-    )
 
 
 def _cells(results: Results, chosen: list[list[str]], focus: Focus) -> Iterator[FigureSpec]:
@@ -185,21 +120,12 @@ def _cells(results: Results, chosen: list[list[str]], focus: Focus) -> Iterator[
         )
 
 
-def _mild(results: Results, focus: Focus) -> Condition | None:
-    """The mild noise of the focus, or else the mildest that was run."""
-    study = results.study
-    for kind in study.noise_series:
-        if levels := study.series(kind)[1:]:
-            return min(levels, key=lambda condition: (condition.level != focus.mild_noise, condition.level))
-    return None
-
-
 def _baseline(results: Results, focus: Focus) -> Iterator[FigureSpec]:
     study = results.study
     if not study.has(BASELINE):
         return
     shown = [BASELINE]
-    if mild := _mild(results, focus):
+    if mild := focus.mild(study):
         shown.append(mild)
     counts = [study.counts_of(condition) for condition in shown]
     titles = [_with_seeds(condition.label, len(each)) for condition, each in zip(shown, counts, strict=True)]
@@ -216,69 +142,6 @@ def _baseline(results: Results, focus: Focus) -> Iterator[FigureSpec]:
             "Below each mean, the standard deviation over seeds.",
             lambda: matrices.plot_mean_matrices(counts, titles, study.class_names, spread=True),
         )
-
-
-def _mistaken_pair(
-    results: Results, condition: Condition, chosen: MistakenSettings, focus: Focus
-) -> tuple[int, int] | None:
-    """The (true, predicted) classes to show: those asked for, the focus's, or the most frequent confusion."""
-    names, counts = results.study.class_names, results.study.counts_of(condition)
-    pair = next(((i, j) for i, j, _ in frequent_confusions(counts, 1)), None)
-    if focus.mistaken and set(focus.mistaken) <= set(names):
-        pair = names.index(focus.mistaken[0]), names.index(focus.mistaken[1])
-    if chosen.true_class is not None:
-        true = class_index(results.study, "mistaken.true_class", chosen.true_class)
-        row = np.where(np.arange(len(names)) == true, -1, counts.sum(axis=0)[true])
-        pair = true, int(row.argmax())
-    if chosen.predicted_class is not None:
-        predicted = class_index(results.study, "mistaken.predicted_class", chosen.predicted_class)
-        if pair is None:
-            column = np.where(np.arange(len(names)) == predicted, -1, counts.sum(axis=0)[:, predicted])
-            pair = int(column.argmax()), predicted
-        pair = pair[0], predicted
-    return pair
-
-
-def _mistaken(results: Results, arrays: ImageArrays, chosen: MistakenSettings, focus: Focus) -> Iterator[FigureSpec]:
-    study = results.study
-    condition = _mild(results, focus) or study.conditions[0]
-    pair = _mistaken_pair(results, condition, chosen, focus)
-    if pair is None:
-        return
-    true, predicted = pair
-    seed = study.common_seeds(condition)[0]
-    try:
-        record = read_record(study.directories[condition, seed], arrays=("test_probabilities",))
-    except RunError:  # a packed copy has no probabilities
-        return
-    confidence = record.arrays["test_probabilities"][:, predicted].astype(np.float32)
-    taken = np.flatnonzero((study.labels == true) & (study.preds_of(condition, [seed])[0] == predicted))
-    picked = taken[np.argsort(-confidence[taken], kind="stable")][:18]
-    names = study.class_names
-    title = f"{names[true]} taken for {names[predicted]}: {condition.label}, seed {seed}"
-    if len(picked):
-        yield FigureSpec(
-            "fig3_mistaken",
-            focus.titled("fig3_mistaken", f"Images of {names[true]} taken for {names[predicted]}"),
-            f"The {len(picked)} of {len(taken)} that one run is most sure of, with the probability it gives to "
-            f"{names[predicted]} under each.",
-            lambda: images.plot_mistaken(arrays.test_images[picked], confidence[picked], title),
-        )
-
-
-def _suspects(results: Results, arrays: ImageArrays, suspects: Sequence[Suspect]) -> Iterator[FigureSpec]:
-    if not suspects:
-        return
-    names, shown = results.study.class_names, suspects[:_MOST_SUSPECTS]
-    captions = [f"{shorten(names[each.label], 12)}: {shorten(names[each.predicted], 12)}?" for each in shown]
-    yield FigureSpec(
-        "suspects",
-        "Test images that look mislabelled",
-        f"The first {len(shown)} of {len(suspects)} test images that every network of the baseline is sure to be of "
-        "one other class, those least like their label first. Under each its label, and what it is taken for. Some are "
-        "hard and labelled right: look before you change one.",
-        lambda: images.plot_captioned(arrays.test_images[[each.index for each in shown]], captions),
-    )
 
 
 def _levels(results: Results, focus: Focus) -> Iterator[FigureSpec]:

@@ -22,9 +22,11 @@ from class_sensitivity.data.inspection import Inspection, read_inspection
 from class_sensitivity.data.sources import data_digest, load_arrays, runs_code
 from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
+from class_sensitivity.report.caveats import caveats
 from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject
 from class_sensitivity.report.figure_list import figure_specs
-from class_sensitivity.report.findings import at_a_glance, caveats, findings
+from class_sensitivity.report.findings import findings
+from class_sensitivity.report.glance import at_a_glance
 from class_sensitivity.report.inspection import advise_on_images, describe
 from class_sensitivity.report.page import Section
 from class_sensitivity.report.parts import FigureSpec

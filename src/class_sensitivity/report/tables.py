@@ -25,7 +25,8 @@ MOST_WHOLE = 30
 Row = dict[str, object]
 
 
-def _stress(condition: Condition) -> Row:
+def stress_columns(condition: Condition) -> Row:
+    """Which stress a condition is."""
     return {
         "condition": condition.name,
         "noise_kind": condition.noise_kind,
@@ -48,7 +49,7 @@ def counts_table(results: Results) -> pd.DataFrame:
         for seed in study.common_seeds(condition):
             counts = study.counts_of(condition, [seed])[0]
             true, predicted = np.nonzero(counts if len(names) > MOST_WHOLE else np.ones_like(counts))
-            columns = _stress(condition) | {"seed": seed, "true": names[true], "predicted": names[predicted]}
+            columns = stress_columns(condition) | {"seed": seed, "true": names[true], "predicted": names[predicted]}
             frames.append(pd.DataFrame(columns | {"count": counts[true, predicted]}))
     return pd.concat(frames, ignore_index=True)
 
@@ -62,7 +63,7 @@ def conditions_table(results: Results) -> pd.DataFrame:
         fall = versus.accuracy_fall if versus else None
         seeds = len(accuracy.per_seed)
         rows.append(
-            _stress(condition)
+            stress_columns(condition)
             | {
                 "seeds": seeds,
                 "train_size": study.mean_of("train_size", condition),
@@ -96,7 +97,7 @@ def classes_table(results: Results) -> pd.DataFrame:
         condition, recall, versus = result.condition, result.recall, result.versus_baseline
         fall = versus.fall if versus else None
         for index, name in enumerate(results.study.class_names):
-            row = _stress(condition) | {
+            row = stress_columns(condition) | {
                 "class": name,
                 "seeds": len(recall.per_seed),
                 "recall": recall.value[index],
@@ -121,7 +122,7 @@ def relative_table(results: Results) -> pd.DataFrame:
         true, predicted = np.nonzero(shown)
         cells, counts = matrix.cells[true, predicted], counts[:, true, predicted]
         several = len(matrix.seeds) > 1
-        columns = _stress(condition) | {
+        columns = stress_columns(condition) | {
             "true": names[true],
             "predicted": names[predicted],
             "seeds": len(matrix.seeds),
@@ -206,7 +207,7 @@ def directions_table(results: Results) -> pd.DataFrame:
         direction, e = result.direction, result.direction.difference
         i, j = direction.pairs.T
         frame = pd.DataFrame(
-            _stress(result.condition)
+            stress_columns(result.condition)
             | {
                 "class_a": names[i],
                 "class_b": names[j],
@@ -240,22 +241,6 @@ def costs_table(results: Results) -> pd.DataFrame:
                 row |= value_columns(
                     what, getattr(cost, f"overall_{what}") if index is None else getattr(cost, what)[index]
                 )
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def exchange_table(results: Results) -> pd.DataFrame:
-    """One row per noise condition and class (`*` = all classes)."""
-    rows = []
-    for rates in results.exchange:
-        for index, name in [*enumerate(results.study.class_names), (None, "*")]:
-            found = rates.overall if index is None else rates.classes[index]
-            row = _stress(found.noise)
-            row |= {"curve": found.curve[-1].series, "class": name, "seeds": len(found.seeds)}
-            row |= {"train_size": found.examples, "least": found.size.least, "wrong": found.wrong}
-            row |= value_columns("n_eff", found.size)
-            for what in ("lost_per_wrong_label", "gamma", "check_worth", "mended_worth"):
-                row |= value_columns(what, getattr(found, what))
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -321,7 +306,6 @@ TABLES = {
     "ranks": ranks_table,
     "directions": directions_table,
     "costs": costs_table,
-    "exchange": exchange_table,
 }
 
 

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from class_sensitivity.analysis.claims.claim_set import Focus
 from class_sensitivity.analysis.results import Curve, Results
 from class_sensitivity.analysis.statistics import rank_correlation
-from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.variety import class_variety
-from class_sensitivity.errors import ConfigError
 from class_sensitivity.figures.images import plot_variety
 from class_sensitivity.report.findings import by_loss
+from class_sensitivity.report.image_figures import class_index
 from class_sensitivity.report.parts import FigureSpec
 
 #: Training images of a class that are shown, at most.
@@ -84,16 +83,3 @@ def variety_of(results: Results, arrays: ImageArrays | None) -> Variety | None:
     if arrays is None or not results.curves:
         return None
     return Variety(results, arrays, class_variety(arrays.train_images, arrays.train_labels, arrays.num_classes))
-
-
-def class_index(study: Study, key: str, name: str) -> int:
-    """The number of a class that a setting names.
-
-    Raises:
-        ConfigError: There is no such class.
-    """
-    if name not in study.class_names:
-        raise ConfigError(
-            f"{key}={name} is not a class of {study.data}: it must be one of {', '.join(study.class_names)}."
-        )
-    return study.class_names.index(name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from class_sensitivity.analysis.claims.evidence import Evidence, MissingRunsError, noise, reduction
 from class_sensitivity.analysis.claims.judging import NOT_APPLICABLE, NOT_RUN, Verdict
 from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import Condition
 
 
@@ -39,6 +40,13 @@ class Focus:
         }
     )
     figure_numbers: Mapping[str, str] = field(default_factory=dict)
+
+    def mild(self, study: Study) -> Condition | None:
+        """The mild noise, or else the mildest that was run; None without any."""
+        for series in study.noise_series:
+            if levels := study.series(series)[1:]:
+                return min(levels, key=lambda condition: (condition.level != self.mild_noise, condition.level))
+        return None
 
     def titled(self, name: str, title: str) -> str:
         """The title of a figure, with what the paper calls it, if it has it."""
