@@ -39,7 +39,7 @@ def new_panels(number: int) -> AxesArray:
     """(number,) axes with common scales on a figure of its own, at most five in a row."""
     columns = min(5, number)
     rows = -(-number // columns)
-    figure = Figure(figsize=(3.0 * columns, 2.6 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(4.5, 2.3 * columns), max(3.6, 2.2 * rows + 0.9)), layout="constrained")
     panels: AxesArray = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes in panels[number:]:
         axes.set_visible(False)

@@ -98,10 +98,12 @@ def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
         title = f"{true} taken for {predicted}" if cell[0] != cell[1] else true
         axes.set_title(title, fontsize=9, parse_math=False)
     figure = figure_of(panels)
-    figure.supxlabel(f"{_STRESS}; dots: seeds, vertical line: a knee, if there is one", fontsize=10)
+    figure.supxlabel(f"{_STRESS}\ndots: seeds; vertical line, if any: a knee", fontsize=10)
     figure.supylabel("test images, condition minus baseline", fontsize=10)
     entries = panels[0].get_legend_handles_labels()
-    for text in figure.legend(*entries, loc="outside upper center", ncols=4, frameon=False).get_texts():
+    widest = 0.5 + 0.075 * max(len(curve.label) for curve in results.curves.values())  # in inches, about
+    ncols = max(1, int(figure.get_figwidth() / widest))
+    for text in figure.legend(*entries, loc="outside upper center", ncols=ncols, fontsize=9, frameon=False).get_texts():
         text.set_parse_math(False)
     return panels
 
