@@ -101,7 +101,7 @@ def plot_cells(results: Results, cells: Sequence[tuple[int, int]]) -> AxesArray:
     figure.supxlabel(f"{_STRESS}\ndots: seeds; vertical line, if any: a knee", fontsize=10)
     figure.supylabel("test images, condition minus baseline", fontsize=10)
     entries = panels[0].get_legend_handles_labels()
-    widest = 0.5 + 0.075 * max(len(curve.label) for curve in results.curves.values())  # in inches, about
+    widest = 0.5 + 0.068 * max(len(curve.label) for curve in results.curves.values())  # in inches, about
     ncols = max(1, int(figure.get_figwidth() / widest))
     for text in figure.legend(*entries, loc="outside upper center", ncols=ncols, fontsize=9, frameon=False).get_texts():
         text.set_parse_math(False)
