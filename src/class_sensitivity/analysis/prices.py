@@ -46,10 +46,12 @@ def cheaper(worth: Bounds, price: float) -> str:
 def advise_on_prices(results: Results, prices: PriceSettings) -> Iterator[Advice]:
     """What is cheaper at every noise level that was measured, if both prices are known; else up to which price."""
     every_level = of_all_examples(results)
-    if not every_level or np.isnan(every_level[0].overall.size.low) or not has_learnt(results):
+    if not every_level or not has_learnt(results):
         return
     shown = shown_exchange(results)
     overall = shown.overall
+    if np.isnan(overall.size.low):
+        return
     worth, mended = overall.check_worth, overall.mended_worth
     does = (
         f"at {shown.noise.label} checking a label at random does as much as {worth.text('.2f')} new examples that are "

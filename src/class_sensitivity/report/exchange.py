@@ -152,6 +152,8 @@ class ExchangeOfStudy:
 def _exchanged(rates: ExchangeRates) -> str:
     """What a noise is worth in examples."""
     found = rates.overall
+    if np.isnan(found.size.value):
+        return "is worth a number of clean examples that is not known"
     gamma = "" if found.gamma is None else f", gamma {found.gamma.text('.2f')}"
     return (
         f"does as well as {found.size.text(',.0f', significant=3)} of {found.examples:,.0f} clean examples: "
