@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from support.commands import ROOT
-from support.plans import load_one
+from support.plans import load_one, same
 from support.synthetic import CIFAR10, THREE, World, shares, write_run, write_study
 
 from class_sensitivity.analysis import claims
@@ -34,6 +34,7 @@ from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.seeds import seeds_needed_by
 from class_sensitivity.analysis.sensitivity import analyse
+from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: Every claim of the article by its id.
@@ -139,29 +140,51 @@ def analysed(root: Path) -> list[Results]:
 
 
 def judged(root: Path, number: int = 0) -> dict[str, Verdict]:
-    every = analysed(root)
+    return judgement(analysed(root), number)
+
+
+def judgement(every: Sequence[Results], number: int = 0) -> dict[str, Verdict]:
     others = [results for results in every if results.study.model != every[number].study.model]
     return {verdict.id: verdict for verdict in ARTICLE.judge(every[number], others)}
 
 
-def write_models(root: Path, world: World, plan: Plan, seeds: Sequence[int], other_plan: Plan | None = None) -> Path:
+def results_of(world: World, plan: Plan, seeds: Sequence[int], model: str = "cnn6") -> Results:
+    """As `analysed` with `write_study`, without the way over files."""
+    preds = {(c, s): world.predict(matrix, c.name, s) for c, matrix in plan.items() for s in seeds}
+    study = Study.of_preds(world.labels, preds, world.class_names, data="cifar10", model=model)
+    return analyse(study, resamples=100)
+
+
+def models(world: World, plan: Plan, seeds: Sequence[int], other_plan: Plan | None = None) -> list[Results]:
     """A study of one model, and of another as much as it takes to compare the two."""
-    write_study(root, world, plan, seeds, data="cifar10", model="cnn6")
     needed = [BASELINE, *NOISE_LEVELS, reduction(0.2)]
     compared = {condition: (other_plan or plan)[condition] for condition in needed}
-    write_study(root, replace(world, model="another"), compared, seeds, data="cifar10", model="lenet")
-    return root
+    return [results_of(world, plan, seeds), results_of(replace(world, model="another"), compared, seeds, "lenet")]
+
+
+#: Each world, and what happens in it to the one model, and to the other if that is something else.
+WORLDS: dict[str, tuple[World, Plan, Plan | None]] = {
+    "claimed": (CLEAR, CLAIMED, None),
+    "opposite": (CLEAR, OPPOSITE, CLAIMED),  # the order of the one model is not that of the other
+    "noisy": (NOISY, NOTHING, None),
+    "symmetric": (CLEAR, NOTHING, None),
+}
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory) -> dict[str, dict[str, Verdict]]:
-    worlds = {"claimed": (CLEAR, CLAIMED), "opposite": (CLEAR, OPPOSITE), "noisy": (NOISY, NOTHING)}
-    worlds["symmetric"] = (CLEAR, NOTHING)
-    others = {"opposite": CLAIMED}  # the order of the one model is not that of the other
-    return {
-        name: judged(write_models(tmp_path_factory.mktemp(name), world, plan, range(5), others.get(name)))
-        for name, (world, plan) in worlds.items()
-    }
+def analyses() -> dict[str, list[Results]]:
+    return {name: models(world, plan, range(5), other) for name, (world, plan, other) in WORLDS.items()}
+
+
+@pytest.fixture(scope="module")
+def verdicts(analyses) -> dict[str, dict[str, Verdict]]:
+    return {name: judgement(every) for name, every in analyses.items()}
+
+
+def test_what_is_judged_is_what_lies_in_the_files(tmp_path):
+    world = replace(CLEAR, per_class=20)
+    write_study(tmp_path, world, CLAIMED, range(2), data="cifar10", model="cnn6")
+    assert same(judged(tmp_path), judgement([results_of(world, CLAIMED, range(2))]))
 
 
 def test_every_claim_of_the_study_is_judged_in_order(verdicts):
@@ -251,9 +274,8 @@ def test_the_evidence_and_its_interval_are_in_the_sentence(verdicts, world, name
         assert any([float(x) for x in pair] == pytest.approx([verdict.low, verdict.high], abs=0.006) for pair in bounds)
 
 
-def test_effects_are_what_they_say(verdicts, tmp_path):
-    write_study(tmp_path, CLEAR, CLAIMED, range(5), data="cifar10")
-    (results,) = analysed(tmp_path)
+def test_effects_are_what_they_say(verdicts, analyses):
+    results, _ = analyses["claimed"]
     study, world = results.study, verdicts["claimed"]
     counts = {name: study.counts_of(name).mean(axis=0) for name in CLAIMED}
     cat, deer, airplane, bird = (CIFAR10.index(name) for name in ("cat", "deer", "airplane", "bird"))
@@ -377,10 +399,10 @@ def test_what_the_command_makes_is_enough_to_judge_the_claim(empty_handed, tmp_p
     [(name, missing) for name, needed in NEEDS.items() for missing in (BASELINE, *needed)],
     ids=str,
 )
-def test_one_missing_condition_is_enough_not_to_judge(tmp_path, name, missing):
+def test_one_missing_condition_is_enough_not_to_judge(name, missing):
     plan = {condition: shares([0.8] * 10) for condition in (BASELINE, *NEEDS[name]) if condition != missing}
-    write_study(tmp_path, World(CIFAR10, 5), plan or {reduction(0.05): shares([0.8] * 10)}, range(2), data="cifar10")
-    assert judged(tmp_path)[name].verdict == NOT_RUN
+    results = results_of(World(CIFAR10, 5), plan or {reduction(0.05): shares([0.8] * 10)}, range(2))
+    assert judgement([results])[name].verdict == NOT_RUN
 
 
 def test_conditions_that_share_no_seed_cannot_be_compared(tmp_path):
@@ -402,9 +424,8 @@ def test_a_further_level_without_a_seed_in_common_does_not_end_the_report(tmp_pa
 
 
 @pytest.mark.parametrize("plan", [CLAIMED, OPPOSITE], ids=["claimed", "opposite"])
-def test_one_seed_decides_nothing(tmp_path, plan):
-    write_models(tmp_path, CLEAR, plan, [3])
-    for name, verdict in judged(tmp_path).items():
+def test_one_seed_decides_nothing(plan):
+    for name, verdict in judgement(models(CLEAR, plan, [3])).items():
         assert verdict.verdict == UNDECIDED, name
         assert verdict.seeds == 1
         assert "one seed" in verdict.sentence.lower()
@@ -434,12 +455,13 @@ def test_models_that_tell_other_classes_apart_are_not_compared(tmp_path):
 
 @pytest.mark.parametrize("missing", [BASELINE, noise(0.2), reduction(0.2)], ids=str)
 @pytest.mark.parametrize("model", ["cnn6", "lenet"])
-def test_models_need_a_baseline_a_noise_and_its_control(tmp_path, model, missing):
+def test_models_need_a_baseline_a_noise_and_its_control(model, missing):
     plan = {condition: shares([0.8] * 10) for condition in (BASELINE, noise(0.2), reduction(0.2))}
+    every = []
     for name in ("cnn6", "lenet"):
         there = {condition: plan[condition] for condition in plan if name != model or condition != missing}
-        write_study(tmp_path, World(CIFAR10, 5, model=name), there, range(2), data="cifar10", model=name)
-    assert judged_models(tmp_path).verdict == NOT_RUN
+        every.append(results_of(World(CIFAR10, 5, model=name), there, range(2), name))
+    assert judgement(every)["not-model-specific"].verdict == NOT_RUN
 
 
 def test_models_are_compared_over_the_levels_and_seeds_that_they_share(tmp_path):
@@ -463,12 +485,11 @@ def test_models_are_compared_over_the_levels_and_seeds_that_they_share(tmp_path)
     assert "The margin is too narrow" in alike.note
 
 
-def test_every_pair_of_models_is_a_part(tmp_path):
+def test_every_pair_of_models_is_a_part():
     plan = {condition: CLAIMED[condition] for condition in (BASELINE, noise(0.2), reduction(0.2))}
-    for name in ("cnn6", "lenet", "resnet18"):
-        write_study(tmp_path, World(CIFAR10, 5, model=name), plan, range(2), data="cifar10", model=name)
+    every = [results_of(World(CIFAR10, 5, model=name), plan, range(2), name) for name in ("cnn6", "lenet", "resnet18")]
     for number in range(3):
-        words = [part.words for part in judged(tmp_path, number)["not-model-specific"].parts]
+        words = [part.words for part in judgement(every, number)["not-model-specific"].parts]
         assert len(words) == 6
         assert sum("alike" in each for each in words) == 3
 
@@ -521,12 +542,11 @@ def test_a_class_without_test_images_has_no_verdict(tmp_path):
         assert found[name].verdict in (NOT_APPLICABLE, UNDECIDED)
 
 
-def test_claims_find_their_classes_by_name(tmp_path):
+def test_claims_find_their_classes_by_name():
     order = np.random.default_rng(0).permutation(10)
     world = replace(CLEAR, class_names=tuple(CIFAR10[i] for i in order))
     plan = {name: matrix[np.ix_(order, order)] for name, matrix in CLAIMED.items()}
-    write_study(tmp_path, world, plan, range(5), data="cifar10")
-    found = judged(tmp_path)
+    found = judgement([results_of(world, plan, range(5))])
     del found["not-model-specific"]
     assert {verdict.verdict for verdict in found.values()} == {REPRODUCED}
 
@@ -542,13 +562,11 @@ def test_a_claim_cannot_be_entered_twice():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_with_many_parts_a_claim_that_just_holds_is_seldom_contradicted(tmp_path, seed):
+def test_with_many_parts_a_claim_that_just_holds_is_seldom_contradicted(seed):
     # All classes alike: cat is as low as the others, and no single interval may be believed.
     world = replace(NOISY, per_class=40, root=seed + 50)
-    write_study(
-        tmp_path, world, {name: NOTHING[name] for name in NOTHING if name != noise(0.15)}, range(5), data="cifar10"
-    )
-    found = judged(tmp_path)
+    plan = {name: NOTHING[name] for name in NOTHING if name != noise(0.15)}
+    found = judgement([results_of(world, plan, range(5))])
     for name in ("cat-worst-noise", "cat-worst-reduction", "bird-noise", "stable", "baseline-order", "noise-worse"):
         assert found[name].verdict == UNDECIDED, found[name].sentence
 

@@ -13,12 +13,14 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from support.commands import IMPORTS_TORCH, ROOT, SMALL, Finished, assert_one_sentence
 from support.disks import fill, small_disk
 
+from class_sensitivity.command_line import one_sentence_errors
 from class_sensitivity.stress import NOISE_KINDS
 
 #: A run that can be caught while it trains.
@@ -88,9 +90,27 @@ MISTAKES: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+#: Each found by something else: the command line, Hydra's parser, its groups and its types, the schema, the check of a
+#: value, of the sections that are open, of a single run.
+KINDS_OF_MISTAKE = (
+    *("noise.frac=1.5", "seed=1.5", "nois.frac=0.1", "+nois.frac=0.1", "model=cnn7", "model=null", "seed=1,2"),
+    *("experiment=label_noise", "noise=0.1", "noise.frac", "~noise.frac", "noise.classes=[[cat]]", "+data.shift=3"),
+)
+
+
+@pytest.mark.parametrize("mistake", KINDS_OF_MISTAKE)
 def test_a_mistake_in_a_setting_is_one_sentence(forked, mistake):
     assert_one_sentence(forked(*SMALL, mistake), *MISTAKES[mistake])
+
+
+@pytest.mark.parametrize("mistake", [mistake for mistake in MISTAKES if mistake not in KINDS_OF_MISTAKE])
+def test_each_mistake_in_a_setting_has_its_words(mistake, make_run, monkeypatch, capsys):
+    # Through the door of the command, but in this process.
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with mock.patch.dict(os.environ), pytest.raises(SystemExit) as end, one_sentence_errors():
+        make_run(mistake)
+    said = capsys.readouterr()
+    assert_one_sentence(Finished(end.value.code, said.out, said.err, Path("none")), *MISTAKES[mistake])
 
 
 #: What is found once the data set is there, or while it trains.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.labels import every_kind, ready_kind
 
@@ -115,10 +115,11 @@ def test_two_levels_are_of_one_series_exactly_if_they_differ_in_nothing_else(one
 
 
 @given(STRESSES.filter(lambda stress: not Condition.of(stress).is_baseline))
+@settings(max_examples=20)  # Hydra takes a tenth of a second for each
 def test_what_makes_a_condition_on_the_command_line_makes_it_again(compose_settings, stress):
     condition = Condition.of(stress)
-    settings = compose_settings(*shlex.split(f"{condition.sweep}={condition.level}"))
-    assert Condition.of(settings.stress) == condition
+    composed = compose_settings(*shlex.split(f"{condition.sweep}={condition.level}"))
+    assert Condition.of(composed.stress) == condition
 
 
 def test_a_series_is_told_from_another_in_words():

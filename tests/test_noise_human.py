@@ -10,11 +10,12 @@ from sklearn.metrics import confusion_matrix
 from support.commands import SMALL, assert_one_sentence
 from support.labels import BIG, FRACS, SEEDS, labelled, names, stressed
 
-from class_sensitivity.errors import ConfigError
+from class_sensitivity.errors import ConfigError, UserError
 from class_sensitivity.runs.condition import Condition
 from class_sensitivity.seeding import STREAMS
 from class_sensitivity.stress import Noise, Stress, stressed_train_set
 from class_sensitivity.stress.noise.human import COLUMNS, Human, HumanMatched
+from class_sensitivity.training.run import train_job
 
 PEOPLE = np.random.default_rng(5).integers(0, 10, len(BIG[0]))
 
@@ -91,7 +92,14 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_what_does_not_fit_is_one_sentence(forked, tmp_path):
+def assert_sentence(error: pytest.ExceptionInfo[UserError], *words: str) -> None:
+    sentence = str(error.value)
+    assert len(sentence.splitlines()) == 1
+    for word in words:
+        assert word in sentence
+
+
+def test_what_does_not_fit_is_one_sentence(forked, make_run, tmp_path):
     def bad(name: str, array: object, *words: str) -> None:
         path = tmp_path / name
         if path.suffix == ".npy":
@@ -99,8 +107,13 @@ def test_what_does_not_fit_is_one_sentence(forked, tmp_path):
         elif path.suffix == ".pt":
             torch.save(array, path)
         column = ["noise.column=worse"] * (path.suffix == ".pt")
-        done = forked(*SMALL, "noise.kind=human_matched", "noise.frac=1", f"noise.file={path}", *column)
-        assert_one_sentence(done, f"noise.file={path}", *words)
+        setting = f"noise.file={path}"
+        asked = ("noise.kind=human_matched", "noise.frac=1", setting, *column)
+        if name == "short.npy":
+            assert_one_sentence(forked(*SMALL, *asked), setting, *words)
+        with pytest.raises(UserError) as error:
+            train_job(make_run(*asked))
+        assert_sentence(error, setting, *words)
 
     bad("short.npy", np.zeros(7, np.int64), "7 labels", "1,198")
     bad("two.npy", np.zeros((1198, 2)), "1,198 x 2")
@@ -113,19 +126,28 @@ def test_what_does_not_fit_is_one_sentence(forked, tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ((), ["noise.kind=human", "noise.file=PATH"]),
-        (("noise.file=x.pt",), ["noise.column=None", "aggre, random1, random2, random3, worse"]),
-        (("noise.file=x.pt", "noise.column=best"), ["noise.column=best", "aggre, random1, random2, random3, worse"]),
-        (("noise.file=x.npy", "noise.column=worse"), ["noise.column=worse", "left out"]),
-        (("noise.file=x.txt",), ["noise.file=x.txt", ".pt or .npy or .csv"]),
-        (("noise.file=x.npy",), ["noise.file=x.npy", "No such file"]),
-    ],
-)
-def test_settings_that_do_not_go_together_are_one_sentence_and_no_matter_at_0(forked, settings, words):
-    assert_one_sentence(forked("-m", *SMALL, "noise.kind=human", "noise.frac=0,1", *settings), *words)
+#: What is said of a file and a column, before any file is read.
+MISFITS: dict[tuple[str, ...], list[str]] = {
+    (): ["noise.kind=human", "noise.file=PATH"],
+    ("noise.file=x.pt",): ["noise.column=None", "aggre, random1, random2, random3, worse"],
+    ("noise.file=x.pt", "noise.column=best"): ["noise.column=best", "aggre, random1, random2, random3, worse"],
+    ("noise.file=x.npy", "noise.column=worse"): ["noise.column=worse", "left out"],
+    ("noise.file=x.txt",): ["noise.file=x.txt", ".pt or .npy or .csv"],
+    ("noise.file=x.npy",): ["noise.file=x.npy", "No such file"],
+}
+
+
+@pytest.mark.parametrize("settings", MISFITS, ids=" ".join)
+def test_settings_that_do_not_go_together_are_one_sentence(make_run, settings):
+    with pytest.raises(UserError) as error:
+        make_run("noise.kind=human", "noise.frac=1", *settings)
+    assert_sentence(error, *MISFITS[settings])
+
+
+@pytest.mark.parametrize("settings", [(), ("noise.file=x.npy",)], ids=["settings", "file"])
+def test_they_are_no_matter_at_0_and_end_a_sweep_before_it_begins(forked, settings):
+    done = forked("-m", *SMALL, "noise.kind=human", "noise.frac=0,1", *settings)
+    assert_one_sentence(done, *MISFITS[settings])
 
 
 def test_nothing_is_read_where_no_label_is_touched(compose_settings):

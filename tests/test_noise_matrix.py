@@ -135,7 +135,18 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_a_matrix_that_cannot_be_is_one_sentence_before_a_sweep_begins(forked, tmp_path, text):
+def test_a_matrix_that_cannot_be_is_one_sentence(tmp_path, text):
+    path = written(tmp_path / "bad.csv", text)
+    with pytest.raises(ConfigError) as error:
+        Noise(Matrix(matrix=path), 1.0).check_classes(tuple("0123456789"))
+    sentence = str(error.value)
+    assert len(sentence.splitlines()) == 1
+    for word in (f"noise.matrix={path}", *BAD[text]):
+        assert word in sentence
+
+
+@pytest.mark.parametrize("text", [next(iter(BAD)), "nan,1\n0,1"], ids=["misfit", "broken"])
+def test_a_sweep_says_so_before_it_begins(forked, tmp_path, text):
     path = written(tmp_path / "bad.csv", text)
     done = forked("-m", *SMALL, "noise.kind=matrix", "noise.frac=0,1", f"noise.matrix={path}")
     assert_one_sentence(done, f"noise.matrix={path}", *BAD[text])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.commands import ROOT, analyze
+from support.commands import ROOT, ForkedCommand, analyze
 from support.reports import PLAN, RESAMPLES, WORLD, assert_self_contained, files, parse, words_of
 from support.synthetic import THREE, write_run, write_study
 
@@ -24,15 +24,17 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reports(root, tmp_path_factory) -> list[tuple[Path, subprocess.CompletedProcess[str]]]:
-    """Two reports on the same runs; the second says what it imports."""
+def reports(root, fork_server, tmp_path_factory) -> list[tuple[Path, subprocess.CompletedProcess[str]]]:
+    """Two reports on the same runs; the second is of a process of its own, and says what it imports."""
     place = tmp_path_factory.mktemp("reports")
-    made = []
-    for name, python in (("first", ()), ("second", ("-X", "importtime"))):
-        arguments = (f"runs={root}", f"out={place / name}", f"resamples={RESAMPLES}")
-        # Nothing may depend on the order of a set.
-        made.append((place / name, analyze(*arguments, python=python, PYTHONHASHSEED=str(len(made)))))
-    return made
+    words = (f"runs={root}", f"resamples={RESAMPLES}")
+    first = ForkedCommand(fork_server, root, tmp_path_factory.mktemp("scratch")).analyze(
+        *words, f"out={place / 'first'}"
+    )
+    # Nothing may depend on the order of a set, which is another one in each process.
+    second = analyze(*words, f"out={place / 'second'}", python=("-X", "importtime"))
+    one = subprocess.CompletedProcess((), first.rc, first.stdout, first.stderr)
+    return [(place / "first", one), (place / "second", second)]
 
 
 @pytest.fixture(scope="module")
