@@ -368,7 +368,7 @@ def test_variety_is_of_few_training_images_too_and_goes_with_the_classes_that_ar
     shown = [[bool(axes.images) for axes in row] for row in spec.draw()]
     assert np.sum(shown, axis=1).tolist() == [5, 30]
     table = variety.table().set_index("class")
-    assert list(table) == ["stress", "variety", "rank_correlation", "p"]
+    assert list(table) == ["stress", "variety", "loss", "rank_correlation", "p"]
     assert table.variety["dog"] == variety.found[dog] == pytest.approx(40, rel=0.2)
     assert (table.rank_correlation["*"], table.p["*"]) == (pytest.approx(1), pytest.approx(0))
 

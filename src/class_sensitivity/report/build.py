@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from class_sensitivity.analysis.loading import LeftOut, LoadedRuns, load_runs
+from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.errors import ReportError, UserError
@@ -67,14 +68,12 @@ def write_report(settings: AnalyzeSettings, words: RecipeWords | None = None) ->
     if not runs:
         raise _nothing(root, settings, runs)
     check_people(runs, settings)
-    if words is not None:
-        runs = replace(runs, studies=tuple(_with_words(study, words) for study in runs))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
             fresh = Path(scratch) / out.name
             fresh.mkdir()
-            sections, comparisons, undrawn = _write_all(fresh, runs, settings, console)
+            sections, comparisons, undrawn = _write_all(fresh, runs, settings, words, console)
             _move_into_place(fresh, out, Path(scratch))
     except OSError as error:
         raise ReportError(
@@ -92,11 +91,6 @@ def write_report(settings: AnalyzeSettings, words: RecipeWords | None = None) ->
         parts = f"{len(undrawn)} part{'s' * (len(undrawn) != 1)} that could not be made"
         raise ReportError(f"The report is there, without {parts}. {undrawn[0]}")
     return out
-
-
-def _with_words(study: Study, words: RecipeWords) -> Study:
-    record = any_record(study)
-    return study if record is None else replace(study, words=words(record.config))
 
 
 def _nothing(root: Path, settings: AnalyzeSettings, runs: LoadedRuns) -> ReportError:
@@ -136,15 +130,10 @@ def _move_into_place(fresh: Path, out: Path, scratch: Path) -> None:
 
 
 def _write_all(
-    folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, console: Console
+    folder: Path, runs: LoadedRuns, settings: AnalyzeSettings, words: RecipeWords | None, console: Console
 ) -> tuple[list[Section], list[ComparisonSection], list[str]]:
     with console.status("Statistics ..."):
-        analyses = {
-            study.recipe: partial(
-                analyse, study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed
-            )
-            for study in runs
-        }
+        analyses = {study.recipe: partial(_analysed, study, settings, words) for study in runs}
         all_results, unreported = _of_every_study(analyses, "analysed", settings)
     with console.status("Look-alikes ..."):
         planned = {
@@ -196,6 +185,13 @@ def _write_all(
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
     missing = [*(f"{each.path} {each.reason}." for each in unreported), *uncompared, *_missing(pieces)]
     return sections, comparisons, missing
+
+
+def _analysed(study: Study, settings: AnalyzeSettings, words: RecipeWords | None) -> Results:
+    record = any_record(study) if words is not None else None
+    if words is not None and record is not None:
+        study = replace(study, words=words(record.config))
+    return analyse(study, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed)
 
 
 def _of_every_study(

@@ -71,8 +71,8 @@ class Variety:
         """One row per kind of stress and class (`*` = all classes)."""
         rows: list[dict[str, object]] = []
         for kind, curve in self.results.curves.items():
-            for name, value in zip(self.results.study.class_names, self.found, strict=True):
-                rows.append({"stress": kind, "class": name, "variety": value})
+            for name, value, loss in zip(self.results.study.class_names, self.found, curve.loss.value, strict=True):
+                rows.append({"stress": kind, "class": name, "variety": value, "loss": loss})
             rho, p = self.correlation(curve)
             rows.append({"stress": kind, "class": "*", "rank_correlation": rho, "p": p})
         return pd.DataFrame(rows)
