@@ -21,6 +21,7 @@ from support.reports import (
 )
 from support.synthetic import World, shares, write_run, write_study
 
+from class_sensitivity.analysis.advice import advise
 from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.sensitivity import analyse
@@ -28,7 +29,7 @@ from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
 from class_sensitivity.errors import DataError, ReportError
-from class_sensitivity.report import calibration, plan
+from class_sensitivity.report import build, calibration, plan
 from class_sensitivity.report.page import ClassRow, Loss, Section
 from class_sensitivity.report.plan import plan_of
 from class_sensitivity.report.tables import sensitivity_table
@@ -248,6 +249,19 @@ def test_a_record_that_goes_while_the_report_is_made_costs_the_advice_on_few_exa
     assert (
         "least accurate class is cow" in plan_of(results, [results], [], settings(*place)).section.findings[0].sentence
     )
+
+
+def test_the_commands_of_a_report_ask_for_the_recipe_while_a_record_says_it(place):
+    study = load_one(write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1,), training__epochs=7))
+
+    def words(recorded):
+        return (f"training.epochs={recorded['training']['epochs']}",)
+
+    (advice,) = advise(build._analysed(study, settings(*place), words))
+    assert "training.epochs=7" in advice.command
+    next(place[0].rglob("result.json")).unlink()
+    (advice,) = advise(build._analysed(study, settings(*place), words))
+    assert "training.epochs" not in advice.command
 
 
 def test_runs_on_a_data_set_that_nobody_knows_any_more(place):
