@@ -16,6 +16,7 @@ from support.plans import WORLD, load_one, write_plan
 from support.synthetic import THREE, shares, write_run
 
 from class_sensitivity.analysis.claims.evidence import noise, reduction
+from class_sensitivity.analysis.compared_models import models_of_one_data_set
 from class_sensitivity.analysis.loading import LeftOut, load_runs
 from class_sensitivity.runs import directory as run_directory
 from class_sensitivity.runs.condition import BASELINE
@@ -206,6 +207,19 @@ def test_runs_with_several_streams_of_their_own_are_set_aside(tmp_path):
     assert runs.left_out == (LeftOut(own, runs.left_out[0].reason),)
     assert "init=7, order=8" in runs.left_out[0].reason
     assert found.seeds == [1, 2, 3]
+
+
+def test_runs_that_hold_a_stream_are_a_study_of_the_same_family(tmp_path):
+    for seed in (1, 2, 3):
+        write_run(tmp_path, WORLD, shares([0.5] * 3), seed=seed)
+    for seed in (4, 5):
+        write_run(tmp_path, WORLD, shares([0.5] * 3), seed=seed, streams__init=9)
+    write_run(tmp_path, WORLD, shares([0.5] * 3), seed=1, model__name="lenet")
+    plain, held, other = load_runs(tmp_path)
+    assert (plain.held, held.held, held.recipe) == ("", "init-9", f"{plain.recipe}_init-9")
+    assert plain.family == held.family != other.family
+    # What can be compared with other models is the larger of the two.
+    assert models_of_one_data_set([plain, held, other]) == [(plain, other)]
 
 
 def test_differences_between_the_runs_that_numbers_do_not_show_are_noted(tmp_path):

@@ -99,10 +99,11 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
             fixed = {stream: str(seed) for stream, seed in held.items()}
             studies.append(
                 _arrange(
-                    "_".join([recipe, *map("-".join, fixed.items())]),
+                    recipe,
                     [(record.identity.seed, path, record) for path, record in members if holds(held, record.identity)],
                     left_out,
-                    ", ".join(filter(None, [apart[recipe], *map(" ".join, fixed.items())])),
+                    held="_".join(map("-".join, fixed.items())),
+                    setting=", ".join(filter(None, [apart[recipe], *map(" ".join, fixed.items())])),
                 )
             )
         plain = [(path, record) for path, record in members if not record.identity.fixed_streams]
@@ -160,7 +161,12 @@ def _records(root: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, RunRec
 
 
 def _arrange(
-    recipe: str, members: Sequence[tuple[int, Path, RunRecord]], left_out: list[LeftOut], setting: str = ""
+    recipe: str,
+    members: Sequence[tuple[int, Path, RunRecord]],
+    left_out: list[LeftOut],
+    *,
+    held: str = "",
+    setting: str = "",
 ) -> Study:
     """The study of some runs, each with the seed that it counts for."""
     # The test set that most runs share is the study's: a stray run must not drive out the rest.
@@ -178,7 +184,7 @@ def _arrange(
         first.arrays["test_labels"],
         {key: record.arrays["test_preds"] for key, (_, record) in usable.items()},
         first.class_names,
-        recipe=recipe,
+        recipe="_".join(filter(None, (recipe, held))),
         data=first.identity.data.name,
         model=first.identity.model.name,
         scalars={
@@ -195,7 +201,8 @@ def _arrange(
         directories={key: path for key, (path, _) in usable.items()},
         notes=_notes(records),
         epochs=first.identity.training.epochs,
-        family=recipe.replace(first.identity.recipe_name, first.identity.family),
+        family=first.identity.family,
+        held=held,
         setting=setting,
     )
 

@@ -39,7 +39,8 @@ class Study:
         directories: (condition, seed) -> run directory.
         notes: What a reader should know about how the runs differ, as sentences.
         epochs: Passes over the training set; None where it is not known.
-        family: Equal for studies that differ in `epochs` alone; empty where it is not known.
+        family: Equal for studies that differ in `epochs` or `held` alone; empty where it is not known.
+        held: The random streams that have one seed in all runs, such as `init-0`; empty where none has.
         setting: What sets its runs apart from those of other studies of the same data set and model, such as `lr 0.02`.
         words: Words of a command line that ask for its recipe, quoted for a shell; empty where they are not known.
 
@@ -65,6 +66,7 @@ class Study:
     notes: tuple[str, ...]
     epochs: int | None = None
     family: str = ""
+    held: str = ""
     setting: str = ""
     words: tuple[str, ...] = ()
 
@@ -83,6 +85,7 @@ class Study:
         notes: Iterable[str] = (),
         epochs: int | None = None,
         family: str = "",
+        held: str = "",
         setting: str = "",
     ) -> "Study":
         """Arranges predictions, wherever they come from.
@@ -99,6 +102,7 @@ class Study:
             notes: As the attribute.
             epochs: As the attribute.
             family: As the attribute.
+            held: As the attribute.
             setting: As the attribute.
 
         Raises:
@@ -150,6 +154,7 @@ class Study:
             notes=tuple(notes),
             epochs=epochs,
             family=family,
+            held=held,
             setting=setting,
         )
 

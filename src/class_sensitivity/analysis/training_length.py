@@ -136,10 +136,10 @@ def training_lengths(studies: Sequence[Study], *, alpha: float = 0.05) -> Iterat
         One entry a condition that all lengths have with the baseline and at least one seed, the baseline first. A
         length that shares no such condition with the others is no part of it.
     """
-    families: dict[tuple[str, bytes], list[Study]] = {}
+    families: dict[tuple[str, str, bytes], list[Study]] = {}
     for study in studies:
         if study.family and study.epochs is not None and study.has(BASELINE):
-            families.setdefault((study.family, study.labels.tobytes()), []).append(study)
+            families.setdefault((study.family, study.held, study.labels.tobytes()), []).append(study)
     for family in families.values():
         family = [study for study in family if any(_shared([study, other]) for other in family if other is not study)]
         while len(family) > 1 and not _shared(family):
