@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from class_sensitivity.analysis import moderation, sensitivity
-from class_sensitivity.analysis.claims.evidence import candidates, noise
+from class_sensitivity.analysis.candidates import candidates
+from class_sensitivity.analysis.claims.evidence import noise
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, POINTS, REPRODUCED, Comparison, judge_part
 from class_sensitivity.analysis.contrasts import class_contrasts, pair_contrasts
 from class_sensitivity.analysis.loading import load_runs

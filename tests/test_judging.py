@@ -14,7 +14,8 @@ from scipy import stats
 from support.commands import ROOT
 from support.synthetic import THREE
 
-from class_sensitivity.analysis.claims.evidence import Evidence, candidates, noise, reduction, sweep_command
+from class_sensitivity.analysis.candidates import candidates
+from class_sensitivity.analysis.claims.evidence import Evidence, noise, reduction
 from class_sensitivity.analysis.claims.judging import (
     CONTRADICTED,
     POINTS,
@@ -28,6 +29,7 @@ from class_sensitivity.analysis.claims.judging import (
     judge_part,
 )
 from class_sensitivity.analysis.claims.next_runs import NextRuns, next_runs
+from class_sensitivity.analysis.commands import sweep_command
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.omnibus import OmnibusTest, omnibus_test
 from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed, seeds_needed_by

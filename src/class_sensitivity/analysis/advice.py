@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from class_sensitivity.analysis.claims.evidence import sweep_command
+from class_sensitivity.analysis.commands import sweep_command
 from class_sensitivity.analysis.contrasts import centred_class_contrasts, pair_contrasts
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.results import Cost, Curve, Results

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from class_sensitivity.analysis.advice import Advice, shown_cost
-from class_sensitivity.analysis.claims.evidence import candidates, who_can_fall_most
+from class_sensitivity.analysis.candidates import candidates, who_can_fall_most
 from class_sensitivity.analysis.claims.judging import CONTRADICTED, NOT_RUN, REPRODUCED, UNDECIDED, Verdict
 from class_sensitivity.analysis.claims.next_runs import NextRuns
 from class_sensitivity.analysis.results import Curve, Results

@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 
+from class_sensitivity.analysis.candidates import TIE_POINTS, who_can_be_first, who_can_fall_most
 from class_sensitivity.analysis.claims.judging import (
     IMAGES,
     POINTS,
@@ -14,19 +15,16 @@ from class_sensitivity.analysis.claims.judging import (
     Verdict,
     judge_part,
 )
+from class_sensitivity.analysis.commands import sweep_command
 from class_sensitivity.analysis.compared_models import ComparedModels, compare_models
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts, pair_contrasts
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.analysis.statistics import bend_weights
-from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: The series of noise that `noise.frac` alone makes.
 SHUFFLE = "shuffle"
-
-#: Two classes whose losses differ by less than this, in points per 10 points of stress, are called a practical tie.
-TIE_POINTS = 1.0
 
 
 def noise(frac: float, kind: str = "shuffle") -> Condition:
@@ -37,47 +35,6 @@ def noise(frac: float, kind: str = "shuffle") -> Condition:
 def reduction(frac: float) -> Condition:
     """The condition of this share of reduction alone."""
     return Condition(reduction_frac=frac)
-
-
-def sweep_command(
-    study: Study, conditions: Sequence[Condition], seeds: Sequence[int], *, models: Sequence[str] = ()
-) -> str:
-    """What runs the baseline and these conditions with the recipe of a study, one sweep a series.
-
-    Args:
-        study: The study.
-        conditions: What is run.
-        seeds: With these seeds.
-        models: By these models instead of the study's own.
-
-    Examples:
-        >>> study = Study.of_preds([0, 1], {(BASELINE, 1): [0, 1]}, ("cat", "dog"), data="cifar10", model="cnn6")
-        >>> sweep_command(study, [noise(0.1), noise(0.2)], [1, 2])
-        'python train.py -m noise.frac=0,0.1,0.2 seed=1,2 data=cifar10 model=cnn6'
-        >>> sweep_command(study, [BASELINE], range(6, 41))
-        "python train.py -m 'seed=range(6,41)' data=cifar10 model=cnn6"
-        >>> on_less = Condition("shuffle", 0.1, reduction_frac=0.5)
-        >>> sweep_command(study, [BASELINE, on_less], [1]).split(" && ")[1]
-        'python train.py -m reduction.frac=0.5 noise.frac=0.1 seed=1 data=cifar10 model=cnn6'
-    """
-    levels: dict[str, set[float]] = {}
-    for condition in conditions:
-        if condition.is_baseline:
-            continue
-        if condition.is_noisy and condition.is_reduced:
-            levels.setdefault(condition.sweep, set()).add(condition.level)
-        else:
-            levels.setdefault(condition.sweep, {0}).add(condition.level)  # the baseline is one run more
-    if not any(0 in shares for shares in levels.values()):  # a sweep of noise on less data does not pass by it
-        levels = {"": set(), **levels}
-    listed = f"seed={','.join(map(str, seeds))}" if len(seeds) <= 10 else f"'seed=range({seeds[0]},{seeds[-1] + 1})'"
-    recipe = [*(study.words or (f"data={study.data}", f"model={study.model}"))]
-    if models:
-        recipe = [word for word in recipe if not word.lstrip("'+").startswith(("model=", "model."))]
-        recipe.append(f"model={','.join(models)}")
-    fixed = " ".join([listed, *recipe])
-    sweeps = [f"{sweep}={','.join(map(str, sorted(shares)))} " if sweep else "" for sweep, shares in levels.items()]
-    return " && ".join(f"python train.py -m {sweep}{fixed}" for sweep in sweeps)
 
 
 class MissingRunsError(Exception):
@@ -321,72 +278,5 @@ def _matched_costs(results: Results, kind: str) -> list[Cost]:
     return [cost for cost in results.costs if cost.noise.series == kind and cost.control.is_default_series]
 
 
-def who_can_fall_most(curve: Curve, names: Sequence[str], alpha: float, under: str = "") -> str:
-    """In words: which classes can lose most per unit of stress, and whether they are a tie.
-
-    Args:
-        curve: The curve of a stress.
-        names: The K class names.
-        alpha: Probability with which the class that truly falls most is left out.
-        under: What is added to "falls most".
-
-    Returns:
-        A part of a sentence; empty with one seed.
-    """
-    gaps = curve.slope_gaps
-    words = who_can_be_first(gaps, names, alpha, f"falls most{under}")
-    possible = candidates(gaps, alpha)
-    pairs = [gaps[i, j].at(2 * alpha) for i in possible for j in possible if i < j]
-    if words and pairs and all(gap.low > -TIE_POINTS and gap.high < TIE_POINTS for gap in pairs):
-        words += f"; they are a practical tie: within {TIE_POINTS:g} point"
-    return words
-
-
-def who_can_be_first(gaps: Estimate, names: Sequence[str], alpha: float, does: str) -> str:
-    """In words: which classes can still be the largest, those that look largest first.
-
-    Args:
-        gaps: Estimates of shape (K, K), [i, j]: by how much class i is larger than class j.
-        names: The K class names.
-        alpha: Probability with which the true largest is left out.
-        does: What the largest class does, after its name.
-
-    Returns:
-        A part of a sentence; empty with one seed.
-    """
-    if len(gaps.per_seed) < 2:
-        return ""
-    known = np.flatnonzero(~np.isnan(gaps.value).all(axis=1)).tolist()
-    order = sorted(known, key=lambda i: -float(np.nanmean(gaps.value[i])))
-    possible = candidates(gaps, alpha)
-    first, excluded = ([names[i] for i in order if (i in possible) == inside] for inside in (True, False))
-    if not excluded:
-        return f"any class may be the one that {does}"
-    if len(first) > len(excluded):
-        return f"any class but {' and '.join(excluded)} may be the one that {does}"
-    if len(first) == 1:
-        return f"{first[0]} {does}, and certainly no other class"
-    return f"the class that {does} is {', '.join(first[:-1])} or {first[-1]}"
-
-
 def _as_sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}." if words else ""
-
-
-def candidates(gaps: Estimate, alpha: float) -> list[int]:
-    """The classes that can still be the largest: all that no other class is certainly larger than.
-
-    A subset selection in the sense of S. S. Gupta, "On some multiple decision (selection and ranking) rules",
-    Technometrics 7 (1965): the true largest is left out with probability alpha at most, by Bonferroni's inequality.
-
-    Args:
-        gaps: Estimates of shape (K, K), [i, j]: by how much class i is larger than class j.
-        alpha: That probability.
-
-    Returns:
-        Class indices, in their order; without the classes of which nothing is known.
-    """
-    known = ~np.isnan(gaps.value).all(axis=1)
-    above = np.nan_to_num(gaps.p_above(0.0), nan=1.0)
-    excluded = (above <= alpha / max(1, known.sum() - 1)).any(axis=0)
-    return [int(i) for i in np.flatnonzero(known & ~excluded)]

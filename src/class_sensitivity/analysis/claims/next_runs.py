@@ -6,8 +6,8 @@ from math import isnan
 
 import numpy as np
 
-from class_sensitivity.analysis.claims.evidence import sweep_command
 from class_sensitivity.analysis.claims.judging import Verdict
+from class_sensitivity.analysis.commands import sweep_command
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.runs.condition import BASELINE, Condition
 
