@@ -17,6 +17,7 @@ from class_sensitivity.analysis.results import Cost, Curve, Results
 from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed
 from class_sensitivity.analysis.statistics import benjamini_hochberg
 from class_sensitivity.analysis.study import Study
+from class_sensitivity.analysis.wording import joined
 from class_sensitivity.runs.condition import BASELINE, Condition
 
 #: A class is safe to label cheaply if it certainly loses fewer points of recall per 10 points of wrong labels.
@@ -180,11 +181,6 @@ def _listed(results: Results, classes: Sequence[int] | NDArray[np.int64], values
     """Classes with their values."""
     names = results.study.class_names
     return joined([f"{names[c]} ({values[c].text()})" for c in classes])
-
-
-def joined(words: Sequence[str]) -> str:
-    """Words with commas, and an `and` before the last."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _more_seeds(study: Study, conditions: Sequence[Condition], needed: SeedsNeeded) -> str:

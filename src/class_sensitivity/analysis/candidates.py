@@ -6,6 +6,7 @@ import numpy as np
 
 from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.results import Curve
+from class_sensitivity.analysis.wording import joined
 
 #: Two classes whose losses differ by less than this, in points per 10 points of stress, are called a practical tie.
 TIE_POINTS = 1.0
@@ -72,7 +73,7 @@ def who_can_be_first(gaps: Estimate, names: Sequence[str], alpha: float, does: s
     if not excluded:
         return f"any class may be the one that {does}"
     if len(first) > len(excluded):
-        return f"any class but {' and '.join(excluded)} may be the one that {does}"
+        return f"any class but {joined(excluded)} may be the one that {does}"
     if len(first) == 1:
         return f"{first[0]} {does}, and certainly no other class"
-    return f"the class that {does} is {', '.join(first[:-1])} or {first[-1]}"
+    return f"the class that {does} is {joined(first, last='or')}"

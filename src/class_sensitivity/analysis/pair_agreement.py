@@ -116,14 +116,14 @@ def pair_agreement(
     seeds = shared_seeds(study, [BASELINE])
     there = np.flatnonzero((study.class_sizes > 0) & ~np.isnan(other).all(axis=1))
     first, second = (there[index] for index in np.triu_indices(len(there), 1))
-    theirs = _without_last_digits(other[first, second])
+    theirs = statistics.without_last_digits(other[first, second])
     if np.isnan(theirs).any():
         raise ValueError("the other map must be known for all pairs of the classes that it knows: some are NaN")
     unknown = float("nan")
     if len(there) < FEWEST_CLASSES:
         return RankCorrelation(unknown, unknown, unknown, unknown, len(theirs))
     ours = _both_ways(study.counts_of(BASELINE, seeds).mean(axis=0) / np.maximum(1, study.class_sizes)[:, np.newaxis])
-    mine = _without_last_digits(ours[first, second])
+    mine = statistics.without_last_digits(ours[first, second])
     rho, _ = statistics.rank_correlation(mine, theirs)
     if np.isnan(rho):
         return RankCorrelation(unknown, unknown, unknown, unknown, len(theirs))
@@ -137,12 +137,6 @@ def pair_agreement(
     return RankCorrelation(
         rho, low, high, mantel_p(mine, theirs, np.random.default_rng([seed, *b"orders"])), len(theirs)
     )
-
-
-def _without_last_digits(values: Floats) -> Floats:
-    """Values to 12 digits: equal shares may differ in the last one, and must have equal ranks."""
-    largest = np.abs(values).max(initial=0)
-    return np.round(values / largest, 12) if largest > 0 else values
 
 
 def _interval(rho: float, drawn: Floats, with_estimate: float, alpha: float) -> tuple[float, float]:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from class_sensitivity.analysis.advice import PRICE, Advice, has_learnt, joined, shown_cost
+from class_sensitivity.analysis.advice import PRICE, Advice, has_learnt, shown_cost
 from class_sensitivity.analysis.exchange import Bounds, ExchangeRates
 from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.wording import joined
 from class_sensitivity.settings import PriceSettings
 
 CHECKS, EXAMPLES, UNDECIDED = "check labels", "buy examples", "undecided"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from class_sensitivity.analysis.estimate import with_interval
-from class_sensitivity.analysis.statistics import rank_correlation
+from class_sensitivity.analysis.statistics import rank_correlation, without_last_digits
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def rank_agreement(
     known = ~(np.isnan(one) | np.isnan(other))
     first, second = (np.asarray(each[known], np.float64) for each in (one, other))
     first_errors, second_errors = draws_one[:, known] - first, draws_other[:, known] - second
-    rho = rank_correlation(_rounded(first), _rounded(second))[0] if known.any() else float("nan")
+    rho = rank_correlation(without_last_digits(first), without_last_digits(second))[0] if known.any() else float("nan")
     if np.isnan(rho) or len(first) < FEWEST_MEMBERS or not len(draws_one):
         return RankAgreement(rho)
     spreads = [
@@ -118,12 +118,6 @@ def _from_equal_to_opposite(one: Floats, other: Floats) -> list[tuple[Floats, Fl
     alike, unlike = _standardised(alike), _standardised(unlike)
     turns = [(np.cos(turn) * alike, np.sin(turn) * unlike) for turn in np.linspace(0, np.pi / 2, _STEPS)]
     return [(_standardised(common + rest), _standardised(common - rest)) for common, rest in turns]
-
-
-def _rounded(values: Floats) -> Floats:
-    """Values to 12 digits: equal shares may differ in the last one, and must have equal ranks."""
-    largest = np.abs(values).max(initial=0)
-    return np.round(values / largest, 12) if largest > 0 else values
 
 
 def _standardised(values: Floats) -> Floats:

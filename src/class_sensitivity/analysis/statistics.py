@@ -308,6 +308,12 @@ def rank_correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> 
     return float(found.statistic), float(found.pvalue)
 
 
+def without_last_digits(values: Floats) -> Floats:
+    """Values, over the largest, to 12 digits: equal shares may differ in the last one, and must have equal ranks."""
+    largest = np.abs(values).max(initial=0)
+    return np.round(values / largest, 12) if largest > 0 else values
+
+
 def slope_weights(levels: NDArray[np.floating]) -> Floats:
     """Weights w with sum(w * y) = the least-squares slope of y over the levels.
 

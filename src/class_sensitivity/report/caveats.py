@@ -2,6 +2,7 @@
 
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, smallest_sign_flip_p
+from class_sensitivity.analysis.wording import joined
 from class_sensitivity.runs.condition import BASELINE
 
 
@@ -71,6 +72,6 @@ def caveats(results: Results) -> list[str]:
     if short:
         sentences.append(
             f"A knee is looked for from {KNEE_LEVELS} levels on, the baseline counted; there are fewer for "
-            f"{' and '.join(short)}."
+            f"{joined(short)}."
         )
     return [*sentences, *study.notes]

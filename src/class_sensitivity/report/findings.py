@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from class_sensitivity.analysis.advice import shown_cost
 from class_sensitivity.analysis.results import LOSS_PER_SLOPE, Curve, Results
 from class_sensitivity.analysis.statistics import benjamini_hochberg
+from class_sensitivity.analysis.wording import joined
 from class_sensitivity.confusion import most_confused
 from class_sensitivity.report.exchange import ExchangeOfStudy
 from class_sensitivity.report.parts import Finding
@@ -35,8 +36,7 @@ def lowest(results: Results, values: NDArray[np.float64]) -> tuple[int, str]:
     """The class of the lowest value, and its name, or those of all that share the value."""
     worst = int(np.nanargmin(values))
     tied = [name for name, value in zip(results.study.class_names, values, strict=True) if value == values[worst]]
-    few = " and ".join(filter(None, (", ".join(tied[:-1]), tied[-1])))
-    return worst, few if len(tied) <= 3 else f"{len(tied)} of {results.study.num_classes} classes"
+    return worst, joined(tied) if len(tied) <= 3 else f"{len(tied)} of {results.study.num_classes} classes"
 
 
 def findings(results: Results) -> list[Finding]:

@@ -11,6 +11,7 @@ from class_sensitivity.analysis.estimate import Estimate, with_interval
 from class_sensitivity.analysis.statistics import benjamini_hochberg
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.analysis.training_length import TrainingLengths, training_lengths
+from class_sensitivity.analysis.wording import joined
 from class_sensitivity.figures.training_length import plot_class_falls_by_length, plot_training_lengths
 from class_sensitivity.report.parts import FigureSpec, Line
 from class_sensitivity.report.tables import value_columns, write_table
@@ -30,7 +31,7 @@ class LengthsOfRecipe:
     def title(self) -> str:
         """The question, and of what."""
         study, epochs = self.found[0].studies[0], self.found[0].epochs
-        return f"Does a longer training believe wrong labels? {study.data}, {study.model}, {_listed(epochs)} epochs"
+        return f"Does a longer training believe wrong labels? {study.data}, {study.model}, {joined(epochs)} epochs"
 
     def lines(self) -> Iterator[Line]:
         """Cost, wrong labels learnt, best epoch of every condition; intervals are in the table and the figures."""
@@ -109,10 +110,4 @@ def write_lengths(lengths: Sequence[LengthsOfRecipe], folder: Path) -> list[str]
 
 
 def _series(estimates: Sequence[Estimate]) -> str:
-    return _listed([with_interval(100 * float(each.value), np.nan, np.nan) for each in estimates])
-
-
-def _listed(parts: Sequence[object]) -> str:
-    """Such as `1, 2 and 3`."""
-    *first, last = map(str, parts)
-    return f"{', '.join(first)} and {last}" if first else last
+    return joined([with_interval(100 * float(each.value), np.nan, np.nan) for each in estimates])
