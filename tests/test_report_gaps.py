@@ -56,7 +56,7 @@ def test_only_a_baseline(place):
     write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2))
     text = report_on(*place)
     assert "Only the baseline was run" in text
-    assert "python train.py -m noise.frac=0.1,0.2,0.3 seed=1,2" in text
+    assert "python train.py -m noise.frac=0,0.1,0.2,0.3 seed=1,2 data=made-up model=cnn6." in text
     assert "least accurate class is cow" in text
     assert not (place[1] / "tables" / "relative.csv").exists()
     page = parse(place[1])
@@ -67,7 +67,7 @@ def test_no_baseline(place):
     write_study(place[0], WORLD, {condition: PLAN[condition] for condition in (noise(0.1), reduction(0.2))}, (3, 4))
     text = report_on(*place, pictures=False)
     assert "There is no baseline" in text
-    assert "python train.py -m seed=3,4" in text
+    assert "python train.py -m seed=3,4 data=made-up model=cnn6." in text
     assert "noise-shuffle-0.1" in text
     assert len(parquet_of(place[1], "classes")) == 6
 

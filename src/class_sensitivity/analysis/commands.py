@@ -23,6 +23,8 @@ def sweep_command(
         'python train.py -m noise.frac=0,0.1,0.2 seed=1,2 data=cifar10 model=cnn6'
         >>> sweep_command(study, [Condition()], range(6, 41))
         "python train.py -m 'seed=range(6,41)' data=cifar10 model=cnn6"
+        >>> sweep_command(study, [Condition()], [*range(1, 11), 20])
+        'python train.py -m seed=1,2,3,4,5,6,7,8,9,10,20 data=cifar10 model=cnn6'
         >>> on_less = Condition("shuffle", 0.1, reduction_frac=0.5)
         >>> sweep_command(study, [Condition(), on_less], [1]).split(" && ")[1]
         'python train.py -m reduction.frac=0.5 noise.frac=0.1 seed=1 data=cifar10 model=cnn6'
@@ -37,7 +39,8 @@ def sweep_command(
             levels.setdefault(condition.sweep, {0}).add(condition.level)  # the baseline is one run more
     if not any(0 in shares for shares in levels.values()):  # a sweep of noise on less data does not pass by it
         levels = {"": set(), **levels}
-    listed = f"seed={','.join(map(str, seeds))}" if len(seeds) <= 10 else f"'seed=range({seeds[0]},{seeds[-1] + 1})'"
+    in_a_row = len(seeds) > 10 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    listed = f"'seed=range({seeds[0]},{seeds[-1] + 1})'" if in_a_row else f"seed={','.join(map(str, seeds))}"
     recipe = [*(study.words or (f"data={study.data}", f"model={study.model}"))]
     if models:
         recipe = [word for word in recipe if not word.lstrip("'+").startswith(("model=", "model."))]

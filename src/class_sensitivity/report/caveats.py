@@ -1,9 +1,14 @@
 """What keeps a reader from trusting a report further than it goes."""
 
+from class_sensitivity.analysis.commands import sweep_command
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.statistics import KNEE_LEVELS, smallest_sign_flip_p
 from class_sensitivity.analysis.wording import joined
-from class_sensitivity.runs.condition import BASELINE
+from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.stress.noise import Shuffle
+
+#: What to begin with, where there is no stress.
+_FIRST_STRESS = [Condition(Shuffle.name, frac) for frac in (0.1, 0.2, 0.3)]
 
 
 def caveats(results: Results) -> list[str]:
@@ -13,13 +18,12 @@ def caveats(results: Results) -> list[str]:
     largest = max((len(study.common_seeds(condition)) for condition in study.conditions), default=0)
     if not study.has(BASELINE):
         sentences.append(
-            "There is no baseline, so nothing can be compared with it: run python train.py -m "
-            f"seed={','.join(map(str, study.seeds))} with the other settings of these runs."
+            "There is no baseline, so nothing can be compared with it: run "
+            f"{sweep_command(study, [BASELINE], study.seeds)}."
         )
     elif len(study.conditions) == 1:
         sentences.append(
-            "Only the baseline was run: add a stress with python train.py -m noise.frac=0.1,0.2,0.3 "
-            f"seed={','.join(map(str, study.seeds))} and the other settings of these runs."
+            f"Only the baseline was run: add a stress with {sweep_command(study, _FIRST_STRESS, study.seeds)}."
         )
     if largest == 1:
         sentences.append(

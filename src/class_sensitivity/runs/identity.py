@@ -17,7 +17,9 @@ from class_sensitivity.runs.condition import Condition, digest, path_part
 from class_sensitivity.seeding import STREAMS
 from class_sensitivity.settings import ModelSettings, Recipe, TrainSettings
 
-#: Raised whenever the same identity would give another result or another layout of the record.
+#: A part of every recipe's name. Raised only where no run that is there may count any more: then all runs are others.
+#: Where the same identity gives another result in some runs, or a record has another layout, `runs.record.SCHEMA` is
+#: raised instead, and who reads says which older records still count.
 SCHEMA_VERSION = 3
 
 #: Settings that came later, with the value that stands for what was done before: at this value the name of a recipe

@@ -14,7 +14,8 @@ from class_sensitivity.runs.identity import RunIdentity
 from class_sensitivity.settings import DataSettings
 from class_sensitivity.stress import NoiseAudit
 
-#: The layout of a record, and how chance is drawn. 4: a reduced set is visited in the order of the full one.
+#: Raised where the same identity gives another result, or where the layout of a record is another (a field that has a
+#: default where it is missing is none). 4: a reduced set is visited in the order of the full one.
 SCHEMA = 4
 
 #: Schemas that are read; in the older one, runs without reduction are the same to the last bit.
