@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from support.records import finish
 
 from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.sensitivity import analyse
@@ -12,6 +13,7 @@ from class_sensitivity.errors import RunError
 from class_sensitivity.report.tables import classes_table, relative_table
 from class_sensitivity.runs.directory import find_run_directories, read_record, write_record
 from class_sensitivity.runs.packing import pack_runs
+from class_sensitivity.stress.noise import NOISE_KINDS, noise_settings
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +79,27 @@ def test_a_copy_has_the_bare_names_of_files(plan_root, tmp_path, kind, given, ba
     assert packed.identity.condition.noise_given == bare
     assert packed.config["noise"]["kind"] == {"name": kind, **bare}
     assert "someone" not in (copy / "result.json").read_text()
+
+
+@pytest.mark.parametrize("kind", sorted(NOISE_KINDS))
+def test_a_run_of_every_kind_with_all_its_settings_is_known_again_as_a_copy(make_run, tmp_path, kind):
+    finish(make_run("seed=1"))
+    np.save(tmp_path / "matrix.npy", np.full((10, 10), 0.1))
+    (tmp_path / "people.pt").write_bytes(b"labels of people, read when a run is trained")
+    people = (f"noise.file={tmp_path / 'people.pt'}", "noise.column=worse")
+    words = {
+        "pair": ("+noise.partner.1='7'",),
+        "matrix": (f"noise.matrix={tmp_path / 'matrix.npy'}",),
+        "human": people,
+        "human_matched": people,
+        "confusable": (f"noise.study={tmp_path / 'runs'}", "noise.study_seeds=[1]"),
+    }.get(kind, ())
+    run = make_run(f"noise.kind={kind}", "noise.frac=0.2", "noise.classes=['1','2']", *words)
+    default = NOISE_KINDS[kind]()
+    for own in noise_settings(type(default)):
+        assert getattr(run.settings.noise.kind, own.name) != getattr(default, own.name), "every setting must be given"
+    assert read_record(finish(run), arrays=()).identity == run.identity
+    assert pack_runs(tmp_path / "runs", tmp_path / "copies") == 2
+    place = tmp_path / "copies" / run.identity.path
+    assert read_record(place, arrays=()).identity == run.identity
+    assert str(tmp_path) not in (place / "result.json").read_text()
