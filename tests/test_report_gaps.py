@@ -1,6 +1,7 @@
 """Studies that lack something, and still get their report."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +29,8 @@ from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.sources import load_arrays
-from class_sensitivity.errors import DataError, ReportError
-from class_sensitivity.report import build, calibration, plan
+from class_sensitivity.errors import DataError
+from class_sensitivity.report import build, plan
 from class_sensitivity.report.page import ClassRow, Loss, Section
 from class_sensitivity.report.plan import plan_of
 from class_sensitivity.report.tables import sensitivity_table
@@ -219,14 +220,16 @@ def test_a_data_set_that_a_module_reads_is_not_said_to_be_lost(place):
     assert "data_dir" not in text
 
 
-def test_a_record_without_probabilities_is_a_caveat(place, monkeypatch):
+def test_a_record_that_is_gone_when_its_probabilities_are_read_is_a_caveat(place, monkeypatch):
     write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2))
     assert "Calibration and" not in report_on(*place)
 
-    def gone(*_, **__):
-        raise ReportError("gone")
+    def load_and_lose(root, **chosen):
+        loaded = load_runs(root, **chosen)
+        shutil.rmtree(next(Path(root).glob("*/baseline/seed-2")))
+        return loaded
 
-    monkeypatch.setattr(calibration, "read_record", gone)
+    monkeypatch.setattr(build, "load_runs", load_and_lose)
     assert "Calibration and images that look mislabelled are missing: the record of a run" in report_on(*place)
 
 
