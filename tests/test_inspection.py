@@ -280,6 +280,8 @@ def test_leaks_conflicts_and_copies_are_counted_and_three_are_named():
             (one("train", 4, 1), one("train", 5, 0)),
             (one("train", 6, 2), one("test", 4, 1)),
         ),
+        near_train_copies=2,
+        near_test_copies=1,
     )
     lines = said(made_up(health, files=True))
     assert lines["leaks"] == (
@@ -291,7 +293,10 @@ def test_leaks_conflicts_and_copies_are_counted_and_three_are_named():
         "3 pictures carry two labels: ant and bee (2), bee and cow (1); such as train/00.png = train/01.png; "
         "train/04.png ≈ train/05.png; train/06.png ≈ test/04.png"
     )
-    assert lines["copies"] == "1 training image is equal to another training image"
+    assert lines["copies"] == (
+        "1 training image is equal to another training image; 2 training images look like another training image; "
+        "1 test image is equal to another test image; 1 test image looks like another test image"
+    )
     assert "train image 0 = test image 0" in said(made_up(health))["leaks"], "without files"
 
 

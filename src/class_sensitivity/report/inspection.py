@@ -124,11 +124,14 @@ def _copies(inspection: Inspection) -> Iterator[Line]:
             f"{_counted(number, 'picture')} {'carries' if number == 1 else 'carry'} two labels: {often}; such as "
             + "; ".join(examples),
         )
-    if copies := health.copies("train"):
-        yield Line(
-            "copies",
-            f"{_counted(copies, 'training image')} {'is' if copies == 1 else 'are'} equal to another training image",
-        )
+    copies = []
+    for split, noun in (("train", "training image"), ("test", "test image")):
+        if number := health.copies(split):
+            copies.append(f"{_counted(number, noun)} {'is' if number == 1 else 'are'} equal to another {noun}")
+        if number := health.near_copies(split):
+            copies.append(f"{_counted(number, noun)} {'looks' if number == 1 else 'look'} like another {noun}")
+    if copies:
+        yield Line("copies", "; ".join(copies))
 
 
 def _leaks(
