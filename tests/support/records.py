@@ -108,7 +108,6 @@ def made_up_record(run: Run, **values: Any) -> RunRecord:
             processor="made up",
             precision="32-true",
             threads=1,
-            stacked=1,
             versions={"torch": "2.10.0"},
             git_commit=None,
             git_dirty=None,

@@ -109,7 +109,7 @@ class MetricsRecord:
 
 @dataclass(frozen=True)
 class Durations:
-    """How long the parts of a run took, in seconds; this run's share, where `EnvironmentRecord.stacked` is above 1."""
+    """How long the parts of a run took, in seconds."""
 
     setup_s: float
     fit_s: float
@@ -127,8 +127,6 @@ class EnvironmentRecord:
         processor: Its name.
         precision: What the recipe's precision came to.
         threads: CPU threads.
-        stacked: How many runs were trained as one batched model. Always 1 since that way was taken out; records that it
-            made hold more, and are read.
         versions: Package -> version.
         git_commit: Of the source tree; None where there is no git checkout.
         git_dirty: Whether it had changes that were not committed.
@@ -138,7 +136,6 @@ class EnvironmentRecord:
     processor: str
     precision: str
     threads: int
-    stacked: int
     versions: dict[str, str]
     git_commit: str | None
     git_dirty: bool | None

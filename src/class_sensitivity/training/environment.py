@@ -23,7 +23,6 @@ def describe_environment(execution: Execution) -> EnvironmentRecord:
         processor=execution.processor,
         precision=execution.precision,
         threads=execution.threads,
-        stacked=1,
         versions=_versions(),
         git_commit=_git("rev-parse", "HEAD"),
         git_dirty=_is_dirty(),

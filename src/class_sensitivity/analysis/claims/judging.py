@@ -25,7 +25,7 @@ from math import inf
 
 from scipy import stats
 
-from class_sensitivity.analysis.estimate import Estimate, with_interval
+from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.omnibus import OmnibusTest
 from class_sensitivity.analysis.seeds import SeedsNeeded, seeds_needed, seeds_needed_by
 from class_sensitivity.runs.condition import Condition
@@ -288,13 +288,6 @@ class Verdict:
         """A verdict that rests on an estimate; claim and id are added by who asked for it."""
         value, low, high = float(effect.value), float(effect.low), float(effect.high)
         return cls("", "", verdict, value, low, high, unit, len(effect.per_seed), sentence)
-
-    @property
-    def effect_text(self) -> str:
-        """The effect with its interval and unit; empty where nothing was measured."""
-        if self.effect != self.effect:
-            return ""
-        return with_interval(self.effect, self.low, self.high, digits=2, signed=True, unit=self.unit)
 
 
 def judge_part(words: str, comparisons: Sequence[AnyComparison], alpha: float, note: str = "") -> Part:
