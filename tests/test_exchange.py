@@ -246,14 +246,16 @@ def test_the_size_is_where_a_plain_loop_finds_the_recall(learning):
         assert found.classes.size.low[c] < size < found.classes.size.high[c]
 
 
+@pytest.mark.parametrize("steps", ["masked", True])
 @pytest.mark.parametrize(("reach", "matched"), [((0.4, 0.8), False), ((0.4, 0.9), True)], ids=["too short", "enough"])
-def test_one_curve_serves_all_levels_with_matched_steps_where_it_reaches_far_enough(learning, reach, matched):
+def test_one_curve_serves_all_levels_with_matched_steps_where_it_reaches_far_enough(learning, reach, matched, steps):
     recalls = {reduced(f): learning.recall(size) for f, size in zip(REMOVED, SIZES, strict=True)}
-    recalls |= {reduced(f, match_steps="masked"): learning.recall(1.1 * FULL * (1 - f)) for f in reach}
+    recalls |= {reduced(f, match_steps=steps): learning.recall(1.1 * FULL * (1 - f)) for f in reach}
     recalls |= {noisy(0.1): learning.recall(40_000), noisy(0.4): learning.recall(6_000)}
     study = study_of(recalls, (1, 2, 3), World(("ant", "bee", "cow"), 400, seed=0.01))
     near, far = exchange_rates(study)
-    assert near.overall.matched_steps is far.overall.matched_steps is matched
+    assert near.overall.curve[-1].match_steps == far.overall.curve[-1].match_steps == (steps if matched else False)
+    assert near.overall.as_many_visits is (matched and steps is True)
     assert near.overall.curve == far.overall.curve == near.classes.curve
 
 

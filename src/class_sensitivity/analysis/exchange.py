@@ -125,9 +125,12 @@ class Exchange:
     size: Bounds
 
     @property
-    def matched_steps(self) -> bool:
-        """Whether the smaller sets took as many optimiser steps, by more passes or in smaller batches."""
-        return bool(self.curve[-1].match_steps)
+    def as_many_visits(self) -> bool:
+        """Whether training looked at as many examples of the smaller sets as of the full one, by more passes.
+
+        As many steps in smaller batches are not that: they cost what fixed epochs cost (docs/replication.md).
+        """
+        return self.curve[-1].match_steps is True
 
     @property
     def lost_per_wrong_label(self) -> Bounds:

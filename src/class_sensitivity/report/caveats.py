@@ -65,12 +65,11 @@ def caveats(results: Results) -> list[str]:
                 f"Epochs are fixed, so the control takes fewer optimiser steps ({fewer:,.0f} of {full:,.0f}): the cost "
                 "of less data holds the cost of fewer steps."
             )
-    rough = {rates.overall.curve[-1].series_label for rates in results.exchange if not rates.overall.matched_steps}
+    rough = {rates.overall.curve[-1].series_label for rates in results.exchange if not rates.overall.as_many_visits}
     if rough:
         sentences.append(
-            f"Quality against quantity is read off smaller sets that took fewer steps ({', '.join(rough)}), so "
-            "wrong labels look cheaper than they are; reduction.match_steps=true makes more passes over them, so that "
-            "training is as long as on all examples."
+            f"Quality against quantity is read off smaller sets that were also looked at less ({', '.join(rough)}), so "
+            "wrong labels look cheaper than where training stays as long; reduction.match_steps=true makes more passes."
         )
     short = [curve.label for curve in results.curves.values() if len(curve.levels) < KNEE_LEVELS]
     if short:

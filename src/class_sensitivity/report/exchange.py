@@ -113,7 +113,7 @@ class ExchangeOfStudy:
     def _worth(self, rates: list[ExchangeRates]) -> Iterator[FigureSpec]:
         noise = rates[0].noise
         kind = "" if noise.is_default_series else f"_{noise.series}"
-        steps = "" if rates[0].overall.matched_steps else " Smaller sets took fewer optimiser steps."
+        steps = "" if rates[0].overall.as_many_visits else " Smaller sets were also looked at less."
         yield FigureSpec(
             f"exchange{kind}",
             f"Quality against quantity: {noise.series_label}",
