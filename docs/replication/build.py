@@ -25,6 +25,7 @@ from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.estimate import with_interval
 from class_sensitivity.analysis.exchange import ExchangeRates, accuracy_exchange
 from class_sensitivity.analysis.loading import load_runs
+from class_sensitivity.analysis.model_dependence import model_dependences
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
 from class_sensitivity.analysis.study import Study
@@ -32,6 +33,7 @@ from class_sensitivity.analysis.training_length import training_lengths
 from class_sensitivity.confusion import accuracy, recall
 from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.figures.exchange import plot_exchange
+from class_sensitivity.figures.model_dependence import plot_model_dependence
 from class_sensitivity.report import tables as report_tables
 from class_sensitivity.report.training_length import LengthsOfRecipe
 from class_sensitivity.runs.condition import BASELINE, Condition
@@ -56,6 +58,9 @@ STUDIES = {
     "cifar10-resnet18-1d957db7": "resnet18",
     "cifar10-vit_tiny-0e47ec9e": "vit_tiny",
 }
+
+#: Beside cnn6, at the same recipe.
+OTHER_MODELS = ("lenet", "resnet18", "vit_tiny")
 
 #: Added to the name of a recipe whose runs are from the second study, or stand beside published numbers.
 AGAIN, CHECKED_TOO = ", again", ", cross-checks"
@@ -101,7 +106,6 @@ FIGURES = {
     f"{MAIN}/fig10_order": "fig10_order",
     f"{MAIN}/sensitivity": "sensitivity",
     f"training-length_{MAIN}": "training_length",
-    f"models_{MAIN}": "models",
 }
 
 #: Few bootstrap draws do, because nothing that rests on them is on the page: of the sensitivities these columns stay.
@@ -122,8 +126,8 @@ def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = C
     main, other = results["cnn6"], results[f"cnn6{AGAIN}"]
     claims = claims_about(main.study.data)
     assert claims is not None
-    models = [found for name, found in results.items() if name in ("lenet", "resnet18", "vit_tiny")]
-    verdicts, again = claims.judge(main, models), claims.judge(other, [])
+    verdicts = claims.judge(main, [results[name] for name in OTHER_MODELS])
+    again = claims.judge(other, [])
     everywhere = [name for name in results if name.startswith("cnn6")]
     tables = {
         "conditions": _by_study(results, report_tables.conditions_table),
@@ -530,17 +534,20 @@ def _claim(tables: Tables, name: str) -> str:
 
 
 def write_figures(reports: Sequence[Path], folder: Path = FOLDER / "figures") -> None:
-    """The page's figures, each from the first report that has it, and that of the two exchange rates."""
+    """The page's figures, each from the first report that has it; exchange rates and models are drawn here."""
     folder.mkdir(exist_ok=True)
     for source, name in FIGURES.items():
         for path in [report / "figures" / f"{source}.png" for report in reports if (report / "figures").exists()]:
             if path.exists():
                 _shrink(path, folder / f"{name}.png")
                 break
-    (study,) = (each for each in load_runs(RECORDS) if each.recipe == MAIN)
-    path = folder / "exchange.png"
-    _draw_exchange(analyse(study, resamples=_DRAWS), path)
-    _shrink(path, path)
+    studies = _studies(RECORDS)
+    _draw_exchange(analyse(studies["cnn6"], resamples=_DRAWS), folder / "exchange.png")
+    with house_style():
+        panels = plot_model_dependence(model_dependences([studies[name] for name in ("cnn6", *OTHER_MODELS)]))
+        figure_of(panels).savefig(folder / "models.png", dpi=100)
+    for name in ("exchange", "models"):
+        _shrink(folder / f"{name}.png", folder / f"{name}.png")
 
 
 def _draw_exchange(results: Results, path: Path) -> None:
