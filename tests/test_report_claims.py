@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.reports import PLAN, WORLD, leave_undrawn, parquet_of, report_on
+from support.reports import PLAN, WORLD, leave_unpictured, parquet_of, report_on
 from support.synthetic import CIFAR10, World, shares, write_study
 
 from class_sensitivity.analysis import claims
@@ -14,12 +14,12 @@ from class_sensitivity.runs.condition import BASELINE
 
 
 @pytest.fixture
-def undrawn(monkeypatch) -> None:
-    leave_undrawn(monkeypatch)
+def unpictured(monkeypatch) -> None:
+    leave_unpictured(monkeypatch)
 
 
 @pytest.fixture
-def place(tmp_path, undrawn) -> tuple[Path, Path]:
+def place(tmp_path, unpictured) -> tuple[Path, Path]:
     return tmp_path / "runs", tmp_path / "report"
 
 

@@ -14,6 +14,7 @@ from support.reports import (
     PLAN,
     WORLD,
     leave_undrawn,
+    leave_unpictured,
     parquet_of,
     parse,
     report_on,
@@ -41,6 +42,12 @@ from class_sensitivity.settings import DataSettings
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     leave_undrawn(monkeypatch)
+
+
+@pytest.fixture
+def unpictured(monkeypatch) -> None:
+    """Where nothing that a figure shows is out of the ordinary."""
+    leave_unpictured(monkeypatch)
 
 
 @pytest.fixture
@@ -101,7 +108,7 @@ def test_levels_without_a_seed_in_common(place):
     assert "Without a seed in common with the baseline" in text
 
 
-def test_several_recipes_have_a_section_each(place):
+def test_several_recipes_have_a_section_each(place, unpictured):
     write_study(place[0], WORLD, PLAN, (1, 2))
     write_study(place[0], WORLD, PLAN, (1, 2), model="other")
     write_study(place[0], World(("x", "y"), 30), {BASELINE: shares([0.9, 0.8])}, (1, 2), data="letters")
@@ -189,7 +196,7 @@ def test_images_that_are_not_those_of_the_runs_are_not_shown(place, per_class):
     ],
 )
 def test_images_are_looked_for_where_they_are_said_to_be_or_were_and_then_where_they_usually_are(
-    place, monkeypatch, given, found_in, tried
+    place, unpictured, monkeypatch, given, found_in, tried
 ):
     looked_in: list[str | None] = []
 
@@ -220,7 +227,7 @@ def test_a_data_set_that_a_module_reads_is_not_said_to_be_lost(place):
     assert "data_dir" not in text
 
 
-def test_a_record_that_is_gone_when_its_probabilities_are_read_is_a_caveat(place, monkeypatch):
+def test_a_record_that_is_gone_when_its_probabilities_are_read_is_a_caveat(place, unpictured, monkeypatch):
     write_study(place[0], WORLD, {BASELINE: PLAN[BASELINE]}, (1, 2))
     assert "Calibration and" not in report_on(*place)
 

@@ -150,7 +150,7 @@ def test_models_that_share_nothing_have_no_section_of_their_own(tmp_path, monkey
 
 
 def test_data_sets_of_one_name_have_a_figure_each(tmp_path, monkeypatch):
-    leave_undrawn(monkeypatch)
+    leave_unpictured(monkeypatch)
     for digest, per_class in (("a" * 16, 100), ("b" * 16, 110)):
         write_models(tmp_path / "runs", per_class=per_class, data="image_folder", data_digest=digest)
     text = report_on(tmp_path / "runs", tmp_path / "report")

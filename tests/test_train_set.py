@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.labels import (
     BIG,
@@ -35,11 +35,15 @@ from class_sensitivity.stress import (
 )
 from class_sensitivity.stress.noise import Pair, Shuffle
 
+#: Of what goes through the same code for every kind of noise.
+few = settings(max_examples=25)
+
 # Noise
 
 
 @every_kind
 @stratified_or_not
+@few
 @given(data=labelled(least=60), frac=FRACS, reduction=st.floats(0, 0.8), seed=SEEDS)
 def test_exactly_the_rounded_share_of_the_kept_examples_is_touched(kind, stratified, data, frac, reduction, seed):
     train_set = stressed(data, kind, seed, noise_frac=frac, reduction_frac=reduction, stratified=stratified)
@@ -49,6 +53,7 @@ def test_exactly_the_rounded_share_of_the_kept_examples_is_touched(kind, stratif
 
 
 @every_kind
+@few
 @given(data=labelled(), frac=FRACS, seed=SEEDS)
 def test_only_touched_examples_carry_another_label(kind, data, frac, seed):
     train_set = stressed(data, kind, seed, noise_frac=frac)
@@ -58,6 +63,7 @@ def test_only_touched_examples_carry_another_label(kind, data, frac, seed):
 
 
 @every_kind
+@few
 @given(data=labelled(), frac=FRACS, seed=SEEDS)
 def test_the_same_seed_gives_the_same_training_set(kind, data, frac, seed):
     np.random.seed(1)  # noqa: NPY002 - whoever uses the global generator must not matter
@@ -70,6 +76,7 @@ def test_the_same_seed_gives_the_same_training_set(kind, data, frac, seed):
 
 @every_kind
 @stratified_or_not
+@few
 @given(data=labelled(least=30), fracs=st.tuples(FRACS, FRACS), reduction=st.sampled_from([0.0, 0.3]), seed=SEEDS)
 def test_less_noise_touches_a_subset_of_what_more_noise_touches(kind, stratified, data, fracs, reduction, seed):
     less, more = (
@@ -80,6 +87,7 @@ def test_less_noise_touches_a_subset_of_what_more_noise_touches(kind, stratified
 
 
 @every_kind
+@few
 @given(data=labelled(), frac=FRACS, seed=SEEDS)
 def test_labels_handed_in_are_not_written_to(kind, data, frac, seed):
     labels = data[0].copy()
@@ -91,6 +99,7 @@ def test_labels_handed_in_are_not_written_to(kind, data, frac, seed):
 
 
 @every_kind
+@few
 @given(data=labelled(), seed=SEEDS)
 def test_no_share_means_no_noise(kind, data, seed):
     train_set = stressed(data, kind, seed, noise_frac=0.0)
@@ -101,6 +110,7 @@ def test_no_share_means_no_noise(kind, data, seed):
 
 
 @every_kind
+@few
 @given(data=labelled(), frac=FRACS, seed=SEEDS)
 def test_noise_is_applied_to_a_touched_example_once(kind, data, frac, seed):
     # The given labels are one application of the kind to the clean ones, not a second on top of it.
@@ -118,6 +128,7 @@ def test_noise_is_applied_to_a_touched_example_once(kind, data, frac, seed):
 
 
 @every_kind
+@few
 @given(data=labelled(), frac=FRACS, seed=SEEDS, choice=st.data())
 def test_chosen_classes_alone_are_touched_and_by_the_exact_count(kind, data, frac, seed, choice):
     labels, num_classes = data
@@ -185,6 +196,7 @@ def test_exactly_the_rounded_share_is_removed_and_the_rest_is_clean(stratified, 
 
 @every_kind
 @stratified_or_not
+@few
 @given(data=labelled(least=30), frac=st.one_of(st.sampled_from([0.0, 0.1, 0.5]), st.floats(0, 0.8)), seed=SEEDS)
 def test_reduction_removes_the_very_examples_that_noise_touches(kind, stratified, data, frac, seed):
     n = len(data[0])
@@ -219,6 +231,7 @@ def test_matched_steps_visit_as_many_examples_as_without_reduction(data, frac, h
 
 
 @every_kind
+@few
 @given(data=labelled(least=60), held_out=st.floats(0, 0.5), frac=FRACS, seed=SEEDS)
 def test_what_is_held_out_is_the_same_whatever_the_stress_and_is_never_trained_on(kind, data, held_out, frac, seed):
     n = len(data[0])
