@@ -19,6 +19,7 @@ from class_sensitivity.analysis.claims.evidence import noise, reduction
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.data.inspection import inspect_data, write_inspection
 from class_sensitivity.data.sources import data_digest, import_report, load_arrays
+from class_sensitivity.runs.condition import BASELINE
 from class_sensitivity.settings import DataSettings
 
 
@@ -301,7 +302,8 @@ def test_the_explorer_is_measured(root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmark keeps a process to some cores")
 def test_a_report_is_measured_on_one_core_and_on_all(root: Path, tmp_path: Path) -> None:
-    runs = write_study(tmp_path / "made-up", WORLD, PLAN, (1, 2))
+    plan = {condition: PLAN[condition] for condition in (BASELINE, noise(0.2))}
+    runs = write_study(tmp_path / "made-up", WORLD, plan, (1, 2))
     command = [sys.executable, "benchmarks/reporting.py", "--classes", "--runs", str(runs)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=True)
     rows = dict(re.findall(r"^made-up: (.*?) {2,}([\d,.]+)", done.stdout, re.MULTILINE))

@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from support.commands import IMPORTS_TORCH, ROOT, SMALL, Finished, assert_one_sentence
+from support.commands import IMPORTS_TORCH, ROOT, SMALL, Finished, ForkedCommand, assert_one_sentence
 from support.disks import fill, small_disk
 
 from class_sensitivity.command_line import one_sentence_errors
@@ -34,10 +34,9 @@ def names_in(folder: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "conf" / folder).glob("*.yaml"))
 
 
-def wait_for(pattern: str, runs: Path, process: subprocess.Popen[str] | None = None) -> None:
+def wait_for(pattern: str, runs: Path) -> None:
     deadline = time.monotonic() + 300
     while not any(runs.rglob(pattern)):
-        assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"no {pattern} in five minutes"
         time.sleep(0.02)
 
@@ -237,15 +236,15 @@ def test_runs_that_cannot_be_written(forked, tmp_path):
 @linux
 @pytest.mark.slow
 @pytest.mark.parametrize("from_the_start", [True, False], ids=["from the start", "while it trains"])
-def test_a_full_disk_and_the_same_command_after_there_is_space(commands, tmp_path, from_the_start):
+def test_a_full_disk_and_the_same_command_after_there_is_space(fork_server, tmp_path, from_the_start):
     with small_disk(tmp_path / "disk") as disk:
-        command = commands(disk / "runs")
+        command = ForkedCommand(fork_server, disk / "runs", tmp_path)
         if from_the_start:
             fill(disk)
         settings = SMALL if from_the_start else LONG
         process = command.start(*settings)
         if not from_the_start:
-            wait_for("last.ckpt", command.runs, process)
+            wait_for("last.ckpt", command.runs)
             fill(disk)
         done = command.finish(process)
         assert_one_sentence(done, str(disk / "runs"), "No space left on device", "runs=")
@@ -344,18 +343,3 @@ def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(forked):
     again = forked(*LONG)
     assert (again.rc, again.stderr) == (0, "")
     assert len(again.results()) == 1
-
-
-@posix
-@pytest.mark.slow
-def test_a_sweep_that_was_killed_goes_on_with_what_is_missing(command):
-    sweep = ("-m", *SMALL, "seed=0,1,2")
-    process = command.start(*sweep)
-    wait_for("result.json", command.runs, process)
-    process.kill()
-    killed = command.finish(process)
-    complete = len(killed.results())
-    again = command(*sweep)
-    assert (again.rc, again.stderr) == (0, "")
-    assert again.stdout.splitlines()[0] == f"3 runs: {complete} complete, running {3 - complete}"
-    assert len(again.results()) == 3

@@ -309,9 +309,16 @@ def test_what_is_equal_is_not_said_again_to_be_alike(without_cleanvision):
 @needs_cleanvision
 @pytest.mark.slow
 @pytest.mark.cifar10
-def test_near_duplicates_across_the_split_of_cifar10_have_the_same_label(cifar10):
+def test_near_duplicates_across_the_split_of_cifar10_have_the_same_label(cifar10, monkeypatch):
+    few = {
+        split: getattr(cifar10, split)[:2000]
+        for split in ("train_images", "train_labels", "test_images", "test_labels")
+    }
+    assert check_health(replace(cifar10, **few)).typical == ()
+    # Odd images are not what the rest is about, and take two thirds of the time.
+    monkeypatch.setattr(health, "find_spec", lambda name: None)
     report = check_health(cifar10)
-    assert (report.exact_duplicates, report.typical) == ((), ())
+    assert report.exact_duplicates == ()
     assert len(report.near_leaks) == pytest.approx(125, abs=5)  # other builds of NumPy round otherwise
     same = [cifar10.train_labels[train] == cifar10.test_labels[test] for train, test in report.near_leaks]
     assert np.mean(same) >= 0.97

@@ -126,7 +126,8 @@ class ForkServer:
         self.environment = bare_environment()
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "support" / "fork_server.py")],
-            env=self.environment | {"OMP_NUM_THREADS": "1"},
+            # As the commands set it, which is too late in a process that has loaded PyTorch.
+            env=self.environment | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
