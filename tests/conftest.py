@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from hypothesis import settings
 from support.commands import ROOT, Command, ForkedCommand, ForkServer
 from support.explorer import digits, subject_of, write_digits_study
@@ -56,15 +58,16 @@ def root() -> Path:
 def compose_settings() -> MakeSettings:
     """Composes `conf/train.yaml` with overrides as on the command line: `compose_settings("noise.frac=0.1")`.
 
-    Small enough to train in a moment: the bundled digits, two epochs of few steps, one thread.
+    Small enough to train in a moment: the bundled digits, two epochs of few steps, one thread. As the jobs of one sweep
+    are composed, of which each after the first takes a moment.
     """
-
-    def make(*overrides: str) -> TrainSettings:
-        small = ("data=digits", "training.epochs=2", "training.batch_size=128", "training.threads=1")
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            return configuration.train_settings(compose("train", overrides=[*small, *overrides]))
-
-    return make
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        sweep = hydra.compose_config("train", [], RunMode.MULTIRUN, with_log_configuration=False)
+        composer = configuration.JobComposer(GlobalHydra.instance().config_loader(), sweep)
+    small = ("data=digits", "training.epochs=2", "training.batch_size=128", "training.threads=1")
+    return lambda *overrides: composer.settings([*small, *overrides])
 
 
 @pytest.fixture

@@ -17,10 +17,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from support.commands import IMPORTS_TORCH, ROOT, SMALL, Finished, ForkedCommand, assert_one_sentence
 from support.disks import fill, small_disk
 
+from class_sensitivity import config as configuration
 from class_sensitivity.command_line import one_sentence_errors
+from class_sensitivity.runs.run import Run
 from class_sensitivity.stress import NOISE_KINDS
 
 #: A run that can be caught while it trains.
@@ -103,11 +106,15 @@ def test_a_mistake_in_a_setting_is_one_sentence(forked, mistake):
 
 
 @pytest.mark.parametrize("mistake", [mistake for mistake in MISTAKES if mistake not in KINDS_OF_MISTAKE])
-def test_each_mistake_in_a_setting_has_its_words(mistake, make_run, monkeypatch, capsys):
+def test_each_mistake_in_a_setting_has_its_words(mistake, monkeypatch, capsys):
+    def command() -> None:
+        with one_sentence_errors(), initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            Run.of(configuration.train_settings(compose("train", overrides=[*SMALL, mistake])))
+
     # Through the door of the command, but in this process.
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    with mock.patch.dict(os.environ), pytest.raises(SystemExit) as end, one_sentence_errors():
-        make_run(mistake)
+    with mock.patch.dict(os.environ), pytest.raises(SystemExit) as end:
+        command()
     said = capsys.readouterr()
     assert_one_sentence(Finished(end.value.code, said.out, said.err, Path("none")), *MISTAKES[mistake])
 

@@ -24,6 +24,12 @@ from class_sensitivity.stress.noise import noise_kind
 
 
 @pytest.fixture
+def compose_settings() -> Callable[..., TrainSettings]:
+    """By Hydra alone."""
+    return composed
+
+
+@pytest.fixture
 def new_kind() -> Iterator[Callable[[type[NoiseKind]], None]]:
     """Enters a kind of noise as its file would, and forgets it after the test."""
     known = dict(NOISE_KINDS)

@@ -4,10 +4,12 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 from support.plans import load_one
 from support.reports import (
     DIGITS,
@@ -167,7 +169,15 @@ def test_of_a_class_without_test_images_the_page_says_nothing():
     assert ranks.isna().all(axis=1).to_dict() == {"ant": False, "bee": False, "cow": True}
 
 
-def test_figures_of_images_are_drawn_where_the_images_are(digits, tmp_path):
+def test_figures_of_images_are_drawn_where_the_images_are(digits, tmp_path, monkeypatch):
+    draw = Figure.savefig
+    leave_undrawn(monkeypatch)
+    leave = Figure.savefig
+
+    def save(self: Figure, path: Path, **options: Any) -> None:
+        (draw if Path(path).stem in ("fig3_mistaken", "fig7_variety") else leave)(self, path, **options)
+
+    monkeypatch.setattr(Figure, "savefig", save)
     text = report_on(digits, tmp_path / "report", "mistaken.true_class=9", "variety=[3,4]")
     assert "Images of 9 taken for" in text
     assert "Training images of 3 and 4" in text
