@@ -1,6 +1,8 @@
 """Reports on made-up runs, and how to read what is in them."""
 
+import copy
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from omegaconf import DictConfig
 
 from class_sensitivity import config as configuration
 from class_sensitivity.analysis.claims.evidence import noise, reduction
@@ -36,10 +39,15 @@ PLAN = {
 }
 
 
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("analyze", overrides=[f"resamples={RESAMPLES}", *overrides])
+
+
 def settings(root: Path, out: Path, *overrides: str) -> AnalyzeSettings:
     """The settings that the command line would hand on."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        composed = compose("analyze", overrides=[f"resamples={RESAMPLES}", *overrides])
+    composed = copy.deepcopy(_composed(overrides))
     # After composing, so that a folder may have any name.
     composed.runs, composed.out = str(root), str(out)
     return configuration.analyze_settings(composed)
