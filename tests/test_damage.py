@@ -1,13 +1,14 @@
-"""Hundreds of damaged run directories: never counted, always named, done again where that is possible."""
+"""Many damaged run directories: never counted, always named, done again where that is possible."""
 
 import os
 import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -28,8 +29,8 @@ from class_sensitivity.training.run import train_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="makes links")]
 
-DAMAGED = 300
-TRAINED_AGAIN = 40
+DAMAGED = 150  # ten times in each way
+TRAINED_AGAIN = 30
 
 #: Seeds of runs that nothing happens to, of the baseline and under noise.
 WHOLE = range(901, 906)
@@ -147,16 +148,26 @@ def genuine(settings, tmp_path_factory) -> RunRecord:
     return trained(at(settings, tmp_path_factory.mktemp("genuine")))
 
 
-@pytest.fixture
-def tree(settings, genuine, tmp_path, monkeypatch) -> Tree:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    root, rng = tmp_path / "runs", random.Random(300)
+def make_tree(root: Path, settings: TrainSettings, genuine: RunRecord) -> Tree:
+    rng = random.Random(300)
     whole = [store(at(settings, root, seed=s, noise__frac=frac), genuine) for s in WHOLE for frac in (0.0, 0.2)]
     damaged = [store(at(settings, root, seed=seed), genuine) for seed in range(1, DAMAGED + 1)]
     damage = {directory: KINDS[number % len(KINDS)] for number, directory in enumerate(damaged)}
     for directory, kind in damage.items():
         kind(rng, directory, rng.choice(whole))
     return Tree(root, settings, genuine, damage, whole)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_waiting_for_the_disk() -> Iterator[None]:
+    with mock.patch.object(os, "fsync", return_value=None):
+        yield
+
+
+@pytest.fixture(scope="module")
+def tree(settings, genuine, tmp_path_factory) -> Tree:
+    """For tests that only read it."""
+    return make_tree(tmp_path_factory.mktemp("tree") / "runs", settings, genuine)
 
 
 def contents(paths: list[Path]) -> dict[Path, bytes]:
@@ -212,7 +223,8 @@ def test_the_status_of_a_damaged_run_is_never_complete(tree):
     assert {read_status(path).state for path in tree.whole} == {State.COMPLETE}
 
 
-def test_training_on_damaged_places_mends_or_refuses_and_harms_nobody(tree):
+def test_training_on_damaged_places_mends_or_refuses_and_harms_nobody(settings, genuine, tmp_path):
+    tree = make_tree(tmp_path / "runs", settings, genuine)
     before = contents(tree.whole)
     rest = list(tree.damage)[TRAINED_AGAIN:]
     seen = {path: read_status(path) for path in rest}
