@@ -1,9 +1,8 @@
 """docs/replication.md: tables follow from the records, the text from the tables, and records from the definitions."""
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,18 +18,17 @@ TEMPLATE = (FOLDER / "page.md.j2").read_text()
 
 
 @pytest.fixture(scope="module")
-def build() -> ModuleType:
+def build() -> Any:
     """The script that makes the page."""
-    spec = importlib.util.spec_from_file_location("replication_build", FOLDER / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        import build
+
+        yield build
 
 
 @pytest.fixture(scope="module")
-def tables(build: ModuleType) -> dict[str, pd.DataFrame]:
+def tables(build: Any) -> dict[str, pd.DataFrame]:
     return build.read_tables()
 
 

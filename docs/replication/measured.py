@@ -1,0 +1,368 @@
+"""Every number of docs/replication.md, from the records beside this file."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from class_sensitivity.analysis.claims import claims_about
+from class_sensitivity.analysis.exchange import accuracy_exchange
+from class_sensitivity.analysis.loading import load_runs
+from class_sensitivity.analysis.results import Results
+from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
+from class_sensitivity.analysis.study import Study
+from class_sensitivity.analysis.training_length import training_lengths
+from class_sensitivity.confusion import accuracy, recall
+from class_sensitivity.report import tables as report_tables
+from class_sensitivity.report.training_length import LengthsOfRecipe
+from class_sensitivity.runs.condition import BASELINE, Condition
+from class_sensitivity.runs.directory import find_run_directories, read_record
+from class_sensitivity.runs.record import RunRecord
+
+FOLDER = Path(__file__).parent
+
+#: What is replicated, the same again on another machine, and what stands beside published numbers.
+RECORDS, SECOND, CHECKS = FOLDER / "records", FOLDER / "records-again", FOLDER / "records-checks"
+
+#: The recipe of the article's study: cnn6, 3 epochs.
+MAIN = "cifar10-cnn6-d17b80e6"
+
+#: Recipe -> its name in the tables.
+STUDIES = {
+    MAIN: "cnn6",
+    "cifar10-cnn6-4b84d8d7": "cnn6, 30 epochs",
+    "cifar10-cnn6-bf001f18": "cnn6, memorising",
+    "cifar10-lenet-23773a33": "lenet",
+    "cifar10-resnet18-1d957db7": "resnet18",
+    "cifar10-vit_tiny-0e47ec9e": "vit_tiny",
+}
+
+#: Beside cnn6, at the same recipe.
+OTHER_MODELS = ("lenet", "resnet18", "vit_tiny")
+
+#: Added to the name of a recipe whose runs are from the second study, or stand beside published numbers.
+AGAIN, CHECKED_TOO = ", again", ", cross-checks"
+CHECKED = f"cnn6{CHECKED_TOO}"
+
+#: 3 epochs are compared with 30 of the same machine.
+LONGER = "cnn6, 30 epochs"
+
+#: Numbers published elsewhere, beside what of ours comes nearest: (what, published, of what, study, condition).
+PUBLISHED = (
+    ("clean", 81.6, "5 convolutions and 1 linear layer, batch norm", "cnn6", "baseline"),
+    ("clean", 95.0, "ResNet-18, about", "resnet18", "baseline"),
+    ("20 % wrong, symmetric", 76.25, "Co-teaching, 9-layer CNN, 200 epochs", CHECKED, "noise-symmetric-0.2"),
+    ("20 % wrong, symmetric", 69.18, "JoCoR, 7-layer CNN", CHECKED, "noise-symmetric-0.2"),
+    ("50 % wrong, symmetric", 48.87, "Co-teaching, 9-layer CNN, 200 epochs", CHECKED, "noise-symmetric-0.5"),
+    ("50 % wrong, symmetric", 42.71, "JoCoR, 7-layer CNN", CHECKED, "noise-symmetric-0.5"),
+    ("45 % wrong, pairs", 49.50, "Co-teaching, 9-layer CNN, 200 epochs", CHECKED, "noise-pair-0.45"),
+    *(
+        (f"labels of people, {name}", number, "ResNet-18, cross entropy", f"{network}{CHECKED_TOO}", f"human {name}")
+        for name, number in (("aggre", 91.70), ("random1", 90.20), ("worse", 83.91))
+        for network in ("resnet18", "cnn6")
+    ),
+    *(
+        (f"{size} examples", number, "13-layer ConvNet, augmentation", CHECKED, f"reduction-{frac}{steps}")
+        for size, number, frac in (("1,000", 53.57, 0.98), ("2,000", 66.06, 0.96), ("4,000", 79.34, 0.92))
+        for steps in ("", "-matched-steps")
+    ),
+    ("50,000 examples", 94.18, "13-layer ConvNet, augmentation", LONGER, "baseline"),
+)  # fmt: skip
+
+#: Few bootstrap draws do, because nothing that rests on them is on the page: of the sensitivities these columns stay.
+DRAWS = 100
+_SLOPES = ["study", "stress", "class", "seeds", "levels", "slope", "slope_low", "slope_high"]
+
+#: Name -> what stands in the file of that name.
+Tables = dict[str, pd.DataFrame]
+
+
+def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = CHECKS) -> Tables:
+    """Every table of the folder, recomputed from the records."""
+    here, there = studies_of(records), studies_of(second)
+    studies = here | there
+    results = {name: analyse(study, resamples=DRAWS) for name, study in studies.items()}
+    main, other = results["cnn6"], results[f"cnn6{AGAIN}"]
+    claims = claims_about(main.study.data)
+    assert claims is not None
+    verdicts = claims.judge(main, [results[name] for name in OTHER_MODELS])
+    again = claims.judge(other, [])
+    everywhere = [name for name in results if name.startswith("cnn6")]
+    tables = {
+        "conditions": _by_study(results, report_tables.conditions_table),
+        "classes": _by_study(results, report_tables.classes_table),
+        "sensitivity": _by_study(results, report_tables.sensitivity_table)[_SLOPES],
+        "costs": _by_study(results, report_tables.costs_table),
+        "matrices": matrices(main),
+        "claims": report_tables.claims_table(verdicts).drop(columns="command"),
+        "claims_again": report_tables.claims_table(again).drop(columns="command"),
+        "claim_parts": report_tables.parts_table(verdicts),
+        "exchange": pd.concat([exchange(name, results[name].study) for name in everywhere]),
+        "training_length": lengths([here["cnn6"], here[LONGER]]),
+        "visible": visible(main),
+        "machines": machines(main.study, other.study),
+        "checks": checks(others),
+        "definitions": definitions([records, second, others]),
+        "time": time([records, second, others]),
+    }
+    tables["published"] = published(pd.concat([tables["conditions"], tables["checks"]]))
+    return tables
+
+
+def studies_of(root: Path) -> dict[str, Study]:
+    """The studies below one root, by their name in the tables."""
+    return {f"{STUDIES[study.recipe]}{_added(root)}": study for study in load_runs(root)}
+
+
+def _added(root: Path) -> str:
+    """What the names of the studies below this root end in."""
+    return {SECOND.name: AGAIN, CHECKS.name: CHECKED_TOO}.get(root.name, "")
+
+
+def _by_study(results: dict[str, Results], table: Any) -> pd.DataFrame:
+    frames = []
+    for name, found in results.items():
+        frame = table(found)
+        if len(frame):
+            frame.insert(0, "study", name)
+            frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def matrices(results: Results) -> pd.DataFrame:
+    """One row per condition and cell: mean and standard deviation over seeds, and the relative matrix."""
+    study = results.study
+    cells = list(product(study.class_names, study.class_names))
+    relative = report_tables.relative_table(results)
+    frames = []
+    for condition in study.conditions:
+        counts = study.counts_of(condition)
+        frame = pd.DataFrame(cells, columns=["true", "predicted"])
+        frame.insert(0, "condition", condition.name)
+        frame = frame.assign(mean=counts.mean(axis=0).ravel(), sd=counts.std(axis=0, ddof=1).ravel())
+        frames.append(frame)
+    columns = ["condition", "true", "predicted", "difference", "low", "high", "p", "judged", "marked"]
+    return pd.concat(frames).merge(relative[columns], how="left", on=["condition", "true", "predicted"])
+
+
+def exchange(name: str, study: Study) -> pd.DataFrame:
+    """One row per noise level and clean learning curve: how many clean examples would do as well."""
+    rows = []
+    for series in study.reduction_series:
+        for noise in study.series("shuffle")[1:]:
+            found = accuracy_exchange(study, noise, tuple(study.paired_series(series)))
+            row = {"study": name, "curve": series, "condition": noise.name, "seeds": len(found.seeds)}
+            row |= {"wrong": found.wrong, "smallest_set": found.size.least, "largest_set": found.size.most}
+            for what, bounds in (
+                ("n_eff", found.size),
+                ("lost_per_wrong_label", found.lost_per_wrong_label),
+                ("gamma", found.gamma),
+            ):
+                row |= report_tables.value_columns(what, bounds)
+            row |= {"examples": found.size.text(",.0f", significant=3), "lost": found.lost_per_wrong_label.text()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def lengths(studies: Sequence[Study]) -> pd.DataFrame:
+    """One row per condition, number of epochs and class; and how much the fall changes."""
+    ((*found,),) = training_lengths(studies)
+    table = LengthsOfRecipe(found).table().drop(columns="recipe")
+    rows = []
+    for each in found:
+        if each.more is not None and each.more_by_class is not None:
+            shared = {"epochs": "change", "seeds": len(each.seeds), "condition": each.condition.name}
+            rows.append(shared | {"class": "*"} | report_tables.value_columns("fall", each.more))
+            for index, name in enumerate(each.studies[0].class_names):
+                rows.append(shared | {"class": name} | report_tables.value_columns("fall", each.more_by_class[index]))
+    return pd.concat([table.astype({"epochs": str}), pd.DataFrame(rows)], ignore_index=True)
+
+
+def visible(results: Results) -> pd.DataFrame:
+    """One row per condition: in how many cells its difference from the baseline can be told from chance.
+
+    `marked`: with all our seeds, paired, at a false discovery rate of 5 % over the matrix, new test images included.
+    `marked_5`: the same with the first five seeds. `article`: cells whose difference (ours, over all seeds) is more
+    than 1.96 standard deviations of what the article measured, the mean of five runs minus one run of the baseline; a
+    smaller difference is more often missed than seen.
+    """
+    study = results.study
+    baseline = study.counts_of(BASELINE).var(axis=0, ddof=1)
+    rows = []
+    for condition, versus in results.compared.items():
+        matrix = versus.relative
+        sd = np.sqrt(study.counts_of(condition).var(axis=0, ddof=1) / 5 + baseline)
+        five = relative_matrix(study.with_seeds(range(1, 6)), condition)
+        rows.append(
+            {
+                "condition": condition.name,
+                "seeds": len(matrix.seeds),
+                "judged": int(matrix.judged.sum()),
+                "marked": int(matrix.marked.sum()),
+                "judged_5": int(five.judged.sum()),
+                "marked_5": int(five.marked.sum()),
+                "article": int((matrix.judged & (np.abs(matrix.cells.value) > 1.96 * sd)).sum()),
+                "article_sd_of_a_judged_cell": float(sd[matrix.judged].mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def machines(study: Study, again: Study) -> pd.DataFrame:
+    """One row per condition: accuracy of a study minus that of the same study made again, seed by seed.
+
+    Both are tested on the same images. t intervals over the seeds; `smallest_class_p` is that of ten recalls, not
+    adjusted.
+    """
+    rows = []
+    for condition in again.conditions:
+        if not study.has(condition):
+            continue
+        seeds = sorted({*study.common_seeds(condition)} & {*again.common_seeds(condition)})
+        counts = [each.counts_of(condition, seeds) for each in (study, again)]
+        one, other = (accuracy(each) for each in counts)
+        test = stats.ttest_rel(one, other)
+        low, high = test.confidence_interval()
+        by_class = stats.ttest_rel(*(recall(each) for each in counts), axis=0).pvalue
+        rows.append(
+            {
+                "condition": condition.name,
+                "seeds": len(seeds),
+                "first": one.mean(),
+                "second": other.mean(),
+                "difference": (one - other).mean(),
+                "difference_low": low,
+                "difference_high": high,
+                "p": test.pvalue,
+                "sd_first": one.std(ddof=1),
+                "sd_second": other.std(ddof=1),
+                "smallest_class_p": by_class.min(),
+                "images_predicted_alike": np.mean(study.preds_of(condition, seeds) == again.preds_of(condition, seeds)),
+                "images_predicted_alike_by_two_seeds": _alike(study, condition, seeds),
+            }
+        )
+    table = pd.DataFrame(rows)
+    table["p_adjusted"] = stats.false_discovery_control(table["p"])
+    return table
+
+
+def _alike(study: Study, condition: Condition, seeds: Sequence[int]) -> float:
+    """Share of the test images that two seeds of one study predict alike, mean over pairs of neighbouring seeds."""
+    preds = study.preds_of(condition, seeds)
+    return float(np.mean(preds == np.roll(preds, 1, axis=0)))
+
+
+def checks(root: Path) -> pd.DataFrame:
+    """One row per study and condition of the cross-checks: accuracy, mean over seeds, least and most."""
+    found: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for directory in find_run_directories(root):
+        record = read_record(directory, arrays=())
+        condition = record.identity.condition
+        name = f"human {condition.noise_options['column']}" if condition.noise_kind == "human" else condition.name
+        found[_study_of(record, root), name].append(record)
+    rows = []
+    for (study, name), records in sorted(found.items()):
+        seen = [float(accuracy(np.array(record.confusion))) for record in records]
+        rows.append(
+            {
+                "study": study,
+                "condition": name,
+                "seeds": len(records),
+                "accuracy": np.mean(seen),
+                "least": min(seen),
+                "most": max(seen),
+                "train_size": records[0].train_size,
+                "steps": records[0].steps,
+                "effective_noise": np.mean([record.noise.effective for record in records]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _study_of(record: RunRecord, root: Path) -> str:
+    """The name of its study in the tables."""
+    return f"{STUDIES[record.identity.recipe_name]}{_added(root)}"
+
+
+def definitions(roots: Iterable[Path]) -> pd.DataFrame:
+    """One row per study and condition: what the stress really was, the least and the most over its runs."""
+    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    for root in roots:
+        for directory in find_run_directories(root):
+            record = read_record(directory, arrays=())
+            counts = np.array(record.noise.counts)
+            name = _study_of(record, root)
+            found[name, record.identity.condition.name].append(
+                {
+                    "train_size": record.train_size,
+                    "steps": record.steps,
+                    "nominal": record.noise.nominal,
+                    "effective": record.noise.effective,
+                    "class_totals_changed": int(np.abs(counts.sum(axis=0) - counts.sum(axis=1)).max()),
+                    "smallest_class": int(counts.sum(axis=1).min()),
+                    "largest_class": int(counts.sum(axis=1).max()),
+                    "smallest_test_class": int(np.sum(record.confusion, axis=1).min()),
+                    "largest_test_class": int(np.sum(record.confusion, axis=1).max()),
+                }
+            )
+    rows = []
+    for (study, condition), runs in sorted(found.items()):
+        frame = pd.DataFrame(runs)
+        row: dict[str, Any] = {"study": study, "condition": condition, "runs": len(runs)}
+        for column in ("train_size", "steps", "nominal"):
+            (row[column],) = frame[column].unique()
+        row |= {"effective_least": frame["effective"].min(), "effective_mean": frame["effective"].mean()}
+        row |= {"effective_most": frame["effective"].max()}
+        row["class_totals_changed"] = frame["class_totals_changed"].max()
+        for column in ("smallest_class", "smallest_test_class"):
+            row[column] = frame[column].min()
+        for column in ("largest_class", "largest_test_class"):
+            row[column] = frame[column].max()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def time(roots: Iterable[Path]) -> pd.DataFrame:
+    """One row per study: on what it ran, and for how long if its runs are added up; side by side they took less."""
+    rows = []
+    for root in roots:
+        for directory in find_run_directories(root):
+            record = read_record(directory, arrays=())
+            machine = record.environment
+            name = _study_of(record, root)
+            rows.append(
+                {
+                    "study": name,
+                    "processor": machine.processor,
+                    "threads": machine.threads,
+                    "precision": machine.precision,
+                    "torch": machine.versions["torch"],
+                    "seconds": record.durations.total_s,
+                }
+            )
+    by = ["study", "processor", "threads", "precision", "torch"]
+    frame = pd.DataFrame(rows).groupby(by, sort=False)["seconds"].agg(runs="count", seconds="sum", median="median")
+    return frame.reset_index()
+
+
+def published(conditions: pd.DataFrame) -> pd.DataFrame:
+    """One row per published accuracy, in %, with what of ours comes nearest."""
+    rows = []
+    for what, number, network, study, name in PUBLISHED:
+        row: dict[str, Any] = {"what": what, "published": number, "network": network, "study": study, "condition": name}
+        if study:
+            (ours,) = conditions[(conditions["study"] == study) & (conditions["condition"] == name)].to_dict("records")
+            row |= {"ours": 100 * ours["accuracy"], "seeds": ours["seeds"], "wrong": ours["effective_noise"]}
+            row["examples"] = ours["train_size"]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def read_tables(folder: Path = FOLDER / "tables") -> Tables:
+    """The tables as they were written."""
+    return {path.stem: pd.read_csv(path, keep_default_na=True) for path in sorted(folder.glob("*.csv"))}
