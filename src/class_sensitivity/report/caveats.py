@@ -65,8 +65,8 @@ def caveats(results: Results) -> list[str]:
                 f"Epochs are fixed, so the control takes fewer optimiser steps ({fewer:,.0f} of {full:,.0f}): the cost "
                 "of less data holds the cost of fewer steps."
             )
-    rough = {rates.overall.curve[-1].series_label for rates in results.exchange if not rates.overall.as_many_visits}
-    if rough:
+    curves = [each.overall.curve[-1] for each in results.exchange if not each.overall.as_many_visits]
+    if rough := dict.fromkeys(last.series_label for last in curves):  # each once, in an order that does not change
         sentences.append(
             f"Quality against quantity is read off smaller sets that were also looked at less ({', '.join(rough)}), so "
             "wrong labels look cheaper than where training stays as long; reduction.match_steps=true makes more passes."

@@ -117,7 +117,8 @@ def plan_of(
     inspection = read_inspection(root, study.data, record.identity.data.digest) if record else None
     arrays, missing = _images(study, record, settings.data_dir)
     learnt = has_learnt(results)
-    suspects = _suspects(results, _other_models(results, all_results)) if learnt else []
+    others = _other_models(results, all_results)
+    suspects = _suspects(results, others) if learnt else []
     separation = separation_of(results, arrays, inspection, settings) if learnt else None
     variety = variety_of(results, arrays)
     calibration = calibration_of(results)
@@ -141,7 +142,7 @@ def plan_of(
         *advise_on_prices(results, settings.price),
         *advise_on_images(suspects, inspection, study.class_names),
     ]
-    verdicts = claims.judge(results, _other_models(results, all_results)) if claims else []
+    verdicts = claims.judge(results, others) if claims else []
     glance = at_a_glance(results, advice, verdicts, next_runs(study, verdicts))
     section = Section(
         results=results,
