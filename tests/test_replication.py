@@ -62,6 +62,8 @@ def test_the_first_screen_has_the_numbers_of_the_tables(build, tables):
     plain = " ".join(opening.split())
     assert f"{verdicts['reproduced']} of its {verdicts.sum()} claims hold" in plain
     assert f"{verdicts['contradicted']} do not, {verdicts['undecided']} stay open" in plain
+    both = tables["claims"].merge(tables["claims_again"], on="id").query("verdict_x == verdict_y == 'reproduced'")
+    assert f"({len(both)} of them also when all was trained again on another machine)" in plain
     rates = tables["exchange"].query("study == 'cnn6' and condition == 'noise-shuffle-0.2'").set_index("curve")
     for curve in ("reduction", "reduction-matched-steps"):
         assert rates["examples"][curve] in plain
