@@ -169,6 +169,14 @@ def test_relative_matrices_have_one_symmetric_scale_and_frames_at_their_cells():
     assert_relative(other, 2 * CHANGE.T, MARKED.T, 72)
 
 
+def test_figures_of_one_report_can_share_a_scale():
+    scales = [
+        matrices.plot_relatives([change], [MARKED], [""], THREE, limit=90.0)[0].images[0].norm
+        for change in (CHANGE, 2 * CHANGE)
+    ]
+    assert [(norm.vmin, norm.vmax) for norm in scales] == [(-90, 90)] * 2
+
+
 @pytest.mark.parametrize(("number", "rows"), [(1, [1]), (2, [2]), (3, [3]), (4, [2, 2]), (5, [3, 2]), (9, [3, 3, 3])])
 def test_panels_stand_in_rows_that_leave_nothing_blank(number, rows):
     titles = [str(k) for k in range(number)]

@@ -25,6 +25,7 @@ from class_sensitivity.analysis.sensitivity import analyse
 from class_sensitivity.analysis.study import Study
 from class_sensitivity.data.arrays import ImageArrays
 from class_sensitivity.report.caveats import caveats
+from class_sensitivity.report.explorer.payload import relative_limit
 from class_sensitivity.report.figure_list import figure_specs
 from class_sensitivity.report.findings import findings, frequent_confusions
 from class_sensitivity.report.glance import at_a_glance
@@ -298,7 +299,9 @@ def specs_of(results: Results, *overrides: str, images: bool = False, focus: Foc
     pixels = rng.integers(0, 256, (len(LABELS), 4, 4, 3), np.uint8)
     arrays = ImageArrays(pixels, LABELS, pixels, LABELS, THREE) if images else None
     variety = variety_of(results, arrays)
-    return list(figure_specs(results, arrays, chosen, focus=focus or Focus(), variety=variety))
+    return list(
+        figure_specs(results, arrays, chosen, limit=relative_limit([results]), focus=focus or Focus(), variety=variety)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -316,6 +319,13 @@ def test_the_figures_of_a_study_in_order(results):
         "cells", "fig2_confusion", "fig2_confusion_sd", "fig4_shuffle", "fig4_shuffle_means", "fig5_reduction",
         "fig5_reduction_means", "fig9_noise_against_reduction", "fig10_order",
     ]  # fmt: skip
+
+
+def test_all_relative_matrices_of_a_report_have_one_scale(results):
+    relative = {"fig4_shuffle", "fig5_reduction", "fig9_noise_against_reduction"}
+    norms = [axes.images[0].norm for spec in specs_of(results) if spec.name in relative for axes in spec.draw()]
+    assert len(norms) == 4
+    assert {(norm.vmin, norm.vmax) for norm in norms} == {(-30, 30)}, "the 20 % noise, the larger"
 
 
 def test_a_focus_decides_what_is_shown_where_its_classes_and_conditions_are(results):

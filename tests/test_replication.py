@@ -73,6 +73,82 @@ def test_the_first_screen_has_the_numbers_of_the_tables(build, tables):
     assert f"mislabelling them {100 * falls['noise-shuffle-0.2']:.1f}" in plain
 
 
+def test_sentences_that_are_written_out_are_true(tables):
+    """What the page says in words of its own about how things came out; after a training anew, change what is not."""
+    verdict = tables["claims"].set_index("id")["verdict"]
+    again = tables["claims_again"].set_index("id")["verdict"]
+    conditions = tables["conditions"].set_index(["study", "condition"])
+    classes = tables["classes"].query("study == 'cnn6'").set_index(["condition", "class"])
+    more = tables["noise_against_reduction"].set_index(["study", "class"])
+    visible = tables["visible"].set_index("condition")
+    four = ["cat", "deer", "airplane", "horse"]
+    noises = [f"noise-shuffle-{level}" for level in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)]
+
+    # The first screen.
+    assert verdict["noise-worse"] == "reproduced"
+    assert {verdict["cat-worst-noise"], again["cat-worst-noise"]} == {"reproduced"}
+    assert {each["bird-noise"] for each in (verdict, again)} == {"undecided"}
+    assert {each[name] for each in (verdict, again) for name in ("cat-deer", "cat-dog-frog")} == {"undecided"}
+    # Figure 2: "nothing certain" of two cells.
+    cells = tables["matrices"].set_index(["condition", "true", "predicted"]).loc["noise-shuffle-0.1"]
+    for at in (("cat", "dog"), ("dog", "frog")):
+        assert cells.loc[at, "low"] < 0 < cells.loc[at, "high"]
+    # Figure 4: the class that falls most changes; automobile is as stable as truck.
+    assert len({classes.loc[name, "fall"].idxmax() for name in noises}) > 1
+    assert verdict["stable"] == "undecided"
+    slopes = tables["sensitivity"].query("study == 'cnn6' and stress == 'shuffle'").set_index("class")
+    assert slopes.loc["automobile", "slope_low"] < slopes.loc["truck", "slope"] < slopes.loc["automobile", "slope_high"]
+    # Figure 5: cat the lowest at every volume, bird within chance of it at the last.
+    for level in range(1, 9):
+        assert classes.loc[f"reduction-0.{level}", "recall"].idxmin() == "cat"
+    last = classes.loc["reduction-0.9", "recall"]
+    assert sorted(last.nsmallest(2).index) == ["bird", "cat"]
+    assert last["bird"] - last["cat"] == pytest.approx(0, abs=0.01)
+    for level in (0.2, 0.6, 0.9):
+        matched, fixed = (
+            conditions.loc[("cnn6", f"reduction-{level}{steps}"), "fall"] for steps in ("-matched-steps", "")
+        )
+        assert matched < fixed / 2, "most of the fall is for want of training"
+    # Figure 6, and the trainings beside it.
+    assert verdict["noise20-reduction60"] == again["noise20-reduction60"] == "contradicted"
+    assert (more.loc["cnn6"].loc[four, "more_high"] < 0).all()
+    noise, matched = (classes.loc[name, "fall"] for name in ("noise-shuffle-0.2", "reduction-0.6-matched-steps"))
+    assert (noise[four] > matched[four]).all()
+    lengths = [more.loc[(f"cnn6{epochs}", "*"), "more"] for epochs in (", 1 epoch", "", ", 10 epochs", ", 30 epochs")]
+    assert lengths == sorted(lengths)
+    assert lengths[-1] < 0 < more.loc[("cnn6, memorising", "*"), "more_low"]
+    assert (more.loc["cnn6, memorising"].loc[four, "more"] > 0).all()
+    # Figure 8: removal bends every curve, of which the report says more.
+    assert verdict["nonlinear"] == again["nonlinear"] == "reproduced"
+    # Figure 10.
+    assert list(classes.loc["baseline", "recall"].nsmallest(4).index) == ["cat", "bird", "dog", "deer"]
+    assert verdict["baseline-order"] == verdict["bird-dog-flip"] == "contradicted"
+    # What the article could not see.
+    mild = ["noise-shuffle-0.05", "noise-shuffle-0.1", "reduction-0.1", "reduction-0.2", "reduction-0.3"]
+    assert (visible.loc[mild, "article"] <= 3).all()
+    # A longer training: nothing certain changes for 10 and 20 % noise, 60 % removed costs less.
+    change = tables["training_length"].query("epochs == 'change' and `class` == '*'").set_index("condition")
+    for name in ("noise-shuffle-0.1", "noise-shuffle-0.2"):
+        assert change.loc[name, "fall_low"] < 0 < change.loc[name, "fall_high"]
+    assert change.loc["reduction-0.6", "fall_high"] < 0
+    ten, thirty = (conditions.loc[(name, "noise-shuffle-0.3")] for name in ("cnn6", "cnn6, 30 epochs"))
+    assert thirty["fall"] < ten["fall_low"]
+    length = tables["training_length"].query("`class` == '*'").set_index(["condition", "epochs"])["fall"]
+    for name in (*noises[1::2], "reduction-0.2", "reduction-0.6"):
+        assert length[name].drop("change").idxmax() == "1"
+    # A training that believes its labels.
+    memorising = conditions.loc["cnn6, memorising"]
+    assert (memorising.loc[noises[1::2], "learnt"] > 0.5).all()
+    # Other models: noise costs more under each; most comparisons are open.
+    for name in ("cnn6", "lenet", "resnet18", "vit_tiny"):
+        noise, removal = (conditions.loc[(name, each), "fall"] for each in ("noise-shuffle-0.3", "reduction-0.3"))
+        assert noise > removal
+    parts = tables["claim_parts"].query("id == 'not-model-specific'")
+    assert (parts["verdict"] == "undecided").mean() > 0.5
+    # The same study on another machine.
+    assert tables["machines"]["smallest_class_p"].min() > 0.05 / (10 * len(tables["machines"]))
+
+
 def test_every_figure_is_on_the_page_and_the_folder_is_small():
     shown = set(re.findall(r"replication/figures/(\w+\.png)", TEMPLATE))
     readme = {"fig9_noise20_reduction20.png"}

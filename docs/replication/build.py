@@ -5,7 +5,7 @@ python docs/replication/build.py report [report2 ...]  # the figures, too, from 
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from drawn import write_figures
@@ -15,16 +15,16 @@ from wording import render
 PAGE = FOLDER.parent / "replication.md"
 
 
-def main(reports: Iterator[str]) -> None:
+def main(reports: Sequence[str]) -> None:
     """Writes the tables and the page, and the figures where there are reports to take them from."""
     folder = FOLDER / "tables"
     folder.mkdir(exist_ok=True)
     for name, table in make_tables().items():
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    if found := [Path(report) for report in reports]:
-        write_figures(found)
+    if reports:
+        write_figures([Path(report) for report in reports])
     PAGE.write_text(render(read_tables()))
 
 
 if __name__ == "__main__":
-    main(iter(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -11,8 +11,10 @@ import pandas as pd
 from scipy import stats
 
 from class_sensitivity.analysis.claims import claims_about
+from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
 from class_sensitivity.analysis.exchange import accuracy_exchange
 from class_sensitivity.analysis.loading import load_runs
+from class_sensitivity.analysis.model_dependence import model_dependences
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
 from class_sensitivity.analysis.study import Study
@@ -44,8 +46,8 @@ STUDIES = {
     "cifar10-cnn6-bf001f18": "cnn6, memorising",
 }
 
-#: Beside cnn6, at the same recipe.
-OTHER_MODELS = ("lenet", "resnet18", "vit_tiny")
+#: Those that are compared, the default one first.
+MODELS = ("cnn6", "resnet18", "lenet", "vit_tiny")
 
 #: Added to the name of a recipe whose runs are from the second study, or stand beside published numbers.
 AGAIN, CHECKED_TOO = ", again", ", cross-checks"
@@ -76,7 +78,7 @@ PUBLISHED = (
     ("50,000 examples", 94.18, "13-layer ConvNet, augmentation", LONGER[-1], "baseline"),
 )  # fmt: skip
 
-#: Few bootstrap draws do, because nothing that rests on them is on the page: of the sensitivities these columns stay.
+#: Few bootstrap draws do, because nothing that rests on them is in the tables: of the sensitivities these columns stay.
 DRAWS = 100
 _SLOPES = ["study", "stress", "class", "seeds", "levels", "slope", "slope_low", "slope_high"]
 
@@ -92,8 +94,8 @@ def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = C
     main, other = results["cnn6"], results[f"cnn6{AGAIN}"]
     claims = claims_about(main.study.data)
     assert claims is not None
-    verdicts = claims.judge(main, [results[name] for name in OTHER_MODELS])
-    again = claims.judge(other, [results[name] for each in OTHER_MODELS if (name := f"{each}{AGAIN}") in results])
+    verdicts = claims.judge(main, [results[name] for name in MODELS[1:]])
+    again = claims.judge(other, [results[f"{name}{AGAIN}"] for name in MODELS[1:]])
     everywhere = [name for name in results if name.startswith("cnn6")]
     tables = {
         "conditions": _by_study(results, report_tables.conditions_table),
@@ -104,7 +106,10 @@ def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = C
         "claims": report_tables.claims_table(verdicts).drop(columns="command"),
         "claims_again": report_tables.claims_table(again).drop(columns="command"),
         "claim_parts": report_tables.parts_table(verdicts),
+        "claim_parts_again": report_tables.parts_table(again),
         "exchange": pd.concat([exchange(name, results[name].study) for name in everywhere]),
+        "noise_against_reduction": noise_against_reduction(results),
+        "models": pd.concat([models(here), models(there, AGAIN)]),
         "training_length": lengths([here[name] for name in (*SHORTER, "cnn6", *LONGER)]),
         "visible": visible(main),
         "machines": machines(main.study, other.study),
@@ -172,6 +177,43 @@ def exchange(name: str, study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def noise_against_reduction(results: dict[str, Results]) -> pd.DataFrame:
+    """One row per study and class (`*`: all) of figure 6: what 20 % noise costs more than 60 % of the data removed."""
+    rows = []
+    noise, removal = Condition(noise_kind="shuffle", noise_frac=0.2), Condition(reduction_frac=0.6)
+    for name, each in results.items():
+        study = each.study
+        if study.has(noise) and study.has(removal):
+            weights = {removal: 1.0, noise: -1.0}
+            row = {"study": name, "seeds": len(study.common_seeds(noise, removal))}
+            rows.append(row | {"class": "*"} | report_tables.value_columns("more", accuracy_contrast(study, weights)))
+            by_class = class_contrasts(study, weights)
+            for index, of in enumerate(study.class_names):
+                rows.append(row | {"class": of} | report_tables.value_columns("more", by_class[index]))
+    return pd.DataFrame(rows)
+
+
+def models(studies: dict[str, Study], added: str = "") -> pd.DataFrame:
+    """One row per stress, pair of models and class: by how much what it loses beyond the mean differs between the two.
+
+    Args:
+        studies: Of one root, by name.
+        added: What their names end in.
+    """
+    rows = []
+    for found in model_dependences([studies[f"{name}{added}"] for name in MODELS]):
+        assert found.interaction is not None
+        shared: dict[str, Any] = {"study": f"models{added}", "stress": found.compared.kind}
+        shared |= {"seeds": len(found.compared.seeds), "f": found.interaction.statistic, "f_p": found.interaction.p}
+        for pair in found.pairs:
+            both = {"first": pair.first, "second": pair.second, "rank_correlation": pair.agreement.rho}
+            both |= {"rank_correlation_low": pair.agreement.low, "rank_correlation_high": pair.agreement.high}
+            for index, name in enumerate(found.compared.class_names):
+                row = shared | both | {"class": name, "marked": bool(pair.marked[index])}
+                rows.append(row | report_tables.value_columns("difference", pair.centred[index]))
+    return pd.DataFrame(rows)
+
+
 def lengths(studies: Sequence[Study]) -> pd.DataFrame:
     """One row per condition, number of epochs and class; and how much the fall changes from 3 epochs to the most."""
     (found,) = training_lengths(studies)
@@ -225,8 +267,6 @@ def machines(study: Study, again: Study) -> pd.DataFrame:
     """
     rows = []
     for condition in again.conditions:
-        if not study.has(condition):
-            continue
         seeds = sorted({*study.common_seeds(condition)} & {*again.common_seeds(condition)})
         counts = [each.counts_of(condition, seeds) for each in (study, again)]
         one, other = (accuracy(each) for each in counts)
@@ -346,11 +386,14 @@ def time(roots: Iterable[Path]) -> pd.DataFrame:
                     "threads": machine.threads,
                     "precision": machine.precision,
                     "torch": machine.versions["torch"],
+                    "commit": (machine.git_commit or "")[:7] + "+" * bool(machine.git_dirty),
                     "seconds": record.durations.total_s,
                 }
             )
     by = ["study", "processor", "threads", "precision", "torch"]
-    frame = pd.DataFrame(rows).groupby(by, sort=False)["seconds"].agg(runs="count", seconds="sum", median="median")
+    groups = pd.DataFrame(rows).groupby(by, sort=False)
+    frame = groups["seconds"].agg(runs="count", seconds="sum", median="median")
+    frame["commits"] = groups["commit"].agg(lambda commits: " ".join(sorted(set(commits))))
     order = [f"{name}{added}" for added in ("", AGAIN, CHECKED_TOO) for name in STUDIES.values()]
     return frame.reset_index().sort_values("study", key=lambda column: column.map(order.index), ignore_index=True)
 
@@ -360,11 +403,9 @@ def published(conditions: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for what, number, network, study, name in PUBLISHED:
         row: dict[str, Any] = {"what": what, "published": number, "network": network, "study": study, "condition": name}
-        if study:
-            (ours,) = conditions[(conditions["study"] == study) & (conditions["condition"] == name)].to_dict("records")
-            row |= {"ours": 100 * ours["accuracy"], "seeds": ours["seeds"], "wrong": ours["effective_noise"]}
-            row["examples"] = ours["train_size"]
-        rows.append(row)
+        (ours,) = conditions[(conditions["study"] == study) & (conditions["condition"] == name)].to_dict("records")
+        row |= {"ours": 100 * ours["accuracy"], "seeds": ours["seeds"], "wrong": ours["effective_noise"]}
+        rows.append(row | {"examples": ours["train_size"]})
     return pd.DataFrame(rows)
 
 

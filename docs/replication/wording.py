@@ -33,7 +33,7 @@ def render(tables: Tables) -> str:
         "slope": lambda stress, name: _points(
             tables, "sensitivity", "slope", -10, study="cnn6", stress=stress, of=name
         ),
-        "gap": partial(_gap, tables),
+        "effect": partial(_effect, tables),
         "widest": partial(_widest, tables),
     }
     return environment.from_string((FOLDER / "page.md.j2").read_text()).render()
@@ -112,11 +112,10 @@ def _mistakes(tables: Tables, name: str, condition: str) -> str:
     return with_interval(-cell["difference"], -cell["high"], -cell["low"], digits=0)
 
 
-def _gap(tables: Tables, falls: str, other: str) -> str:
-    """How much more one class falls than another with 90 % removed, from the claim that says so."""
-    comparisons = _row(tables, "claims", id=f"{falls}-{other}-flip")["sentence"].split("; ")
-    (sentence,) = (each for each in comparisons if each.startswith(f"fall of {falls} minus fall of {other}: "))
-    return sentence.split(": ")[1].removeprefix("+").removesuffix(" points of recall.").replace("+", "")
+def _effect(tables: Tables, table: str, name: str) -> str:
+    """What decides a claim, with the interval that goes with its tests."""
+    claim = _row(tables, table, id=name)
+    return with_interval(claim["effect"], claim["low"], claim["high"], digits=2, signed=True)
 
 
 def _widest(tables: Tables, which: str) -> str:

@@ -99,8 +99,8 @@ def _difference(value: float) -> str:
 
 
 def _difference_norm(limit: float) -> Normalize:
-    """From -limit to limit, centred at zero, by the square root: one scale for panels from 10 to 90 % reduction, on
-    which the mildest is not all white.
+    """From -limit to limit, centred at zero, by the square root: one scale for a report that holds both 10 % noise
+    and 90 % reduction, on which the milder of the two is not all white.
     """
 
     def root(values: Matrix) -> Matrix:
@@ -234,15 +234,17 @@ def plot_relatives(
     titles: Sequence[str],
     class_names: Sequence[str],
     *,
+    limit: float | None = None,
     judged: Sequence[NDArray[np.bool_]] | None = None,
 ) -> AxesArray:
-    """Relative matrices side by side, on one scale that the largest cell of them ends.
+    """Relative matrices side by side, on one scale.
 
     Args:
         matrices: (K, K) condition minus baseline, in test images.
         marked: (K, K) cells to frame, for each matrix.
         titles: One a panel.
         class_names: The K names.
+        limit: The scale runs from -limit to limit; None: to the largest cell of these matrices.
         judged: (K, K) cells that could have been framed, for each matrix; None: all.
 
     Returns:
@@ -252,7 +254,7 @@ def plot_relatives(
     matrices, marked, could = _relatives_of(shown, matrices, marked, judged)
     class_names = shown.names(class_names)
     panels = _panels(titles, len(class_names))
-    limit = max(float(np.abs(matrix).max()) for matrix in matrices) or 1.0
+    limit = limit or max(float(np.abs(matrix).max()) for matrix in matrices) or 1.0
     norm = _difference_norm(limit)
     for axes, matrix, frames, known in zip(panels, matrices, marked, could, strict=True):
         image = draw_matrix(

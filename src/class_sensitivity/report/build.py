@@ -27,7 +27,6 @@ from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.report.console import print_comparison, print_section
 from class_sensitivity.report.exchange import ExchangeOfStudy
 from class_sensitivity.report.explorer.page import EXPLORER_FILE, file_names, write_explorer
-from class_sensitivity.report.explorer.payload import relative_limit
 from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
 from class_sensitivity.report.parts import FigureSpec, Line
 from class_sensitivity.report.plan import Plan, any_record, plan_of
@@ -289,8 +288,7 @@ def _make(pieces: Sequence[_Piece[Any]], console: Console) -> None:
 
 
 def _write_explorers(folder: Path, plans: Sequence[Plan]) -> None:
-    limit = relative_limit([plan.results for plan in plans])
-    write_explorer(folder, [plan.subject(limit) for plan in plans], PAGE)
+    write_explorer(folder, [plan.subject() for plan in plans], PAGE)
 
 
 def _write_tables(folder: Path, plans: Sequence[Plan], compared: Sequence[_Comparison]) -> list[str]:

@@ -23,6 +23,7 @@ def figure_specs(
     arrays: ImageArrays | None,
     settings: AnalyzeSettings,
     *,
+    limit: float,
     focus: Focus,
     suspects: Sequence[Suspect] = (),
     variety: Variety | None = None,
@@ -33,6 +34,7 @@ def figure_specs(
         results: Of one study.
         arrays: The data set's images, if they can be had.
         settings: Which cells and classes were asked for.
+        limit: The largest cell of any relative matrix of the report, which ends their one scale.
         focus: Which cells, classes and conditions to look at, where none were asked for.
         suspects: Test images that look mislabelled.
         variety: Of the training images, if they can be had.
@@ -46,8 +48,8 @@ def figure_specs(
     if arrays is not None:
         yield from mistaken_images(results, arrays, settings.mistaken, focus)
         yield from mislabelled_images(results, arrays, suspects)
-    yield from _levels(results, focus)
-    yield from _side_by_side(results, focus)
+    yield from _levels(results, focus, limit)
+    yield from _side_by_side(results, focus, limit)
     yield from _twins(results)
     if variety is not None:
         yield variety.spec(settings.variety, focus)
@@ -144,7 +146,7 @@ def _baseline(results: Results, focus: Focus) -> Iterator[FigureSpec]:
         )
 
 
-def _levels(results: Results, focus: Focus) -> Iterator[FigureSpec]:
+def _levels(results: Results, focus: Focus, limit: float) -> Iterator[FigureSpec]:
     study = results.study
     for kind, curve in results.curves.items():
         shown = [condition for condition in study.series(kind) if condition in results.compared]
@@ -153,7 +155,7 @@ def _levels(results: Results, focus: Focus) -> Iterator[FigureSpec]:
             name,
             focus.titled(name, f"Every level of {curve.label}, relative to the baseline"),
             _reading(results),
-            lambda shown=shown: _relatives(results, shown),  # type: ignore[misc]
+            lambda shown=shown: _relatives(results, shown, limit),  # type: ignore[misc]
         )
         yield FigureSpec(
             f"{name}_means",
@@ -172,7 +174,8 @@ def _reading(results: Results) -> str:
     return (
         "Test images more (red) or fewer (blue) than at the baseline of the same seeds, mean over the seeds. A column "
         "says what became of the images of one class. Framed bold cells differ from 0 at a false discovery rate of "
-        f"{results.alpha:g}; grey numbers are of cells with too few images to be judged. All panels have one scale."
+        f"{results.alpha:g}; grey numbers are of cells with too few images to be judged. All "
+        "relative matrices of a report have one scale."
     )
 
 
@@ -180,13 +183,14 @@ def _with_seeds(label: str, seeds: int) -> str:
     return f"{label}, {seeds} {'seed' if seeds == 1 else 'seeds'}"
 
 
-def _relatives(results: Results, conditions: Sequence[Condition]) -> AxesArray:
+def _relatives(results: Results, conditions: Sequence[Condition], limit: float) -> AxesArray:
     shown = [results.compared[condition].relative for condition in conditions]
     return matrices.plot_relatives(
         [matrix.cells.value for matrix in shown],
         [matrix.marked for matrix in shown],
         [_with_seeds(each.label, len(matrix.seeds)) for each, matrix in zip(conditions, shown, strict=True)],
         results.study.class_names,
+        limit=limit,
         judged=[matrix.judged for matrix in shown],
     )
 
@@ -208,14 +212,14 @@ def _twins(results: Results) -> Iterator[FigureSpec]:
         )
 
 
-def _side_by_side(results: Results, focus: Focus) -> Iterator[FigureSpec]:
+def _side_by_side(results: Results, focus: Focus, limit: float) -> Iterator[FigureSpec]:
     for name, pair in focus.side_by_side.items():
         if all(condition in results.compared for condition in pair):
             yield FigureSpec(
                 name,
                 focus.titled(name, " against ".join(condition.label for condition in pair)),
                 _reading(results),
-                lambda pair=pair: _relatives(results, pair),  # type: ignore[misc]
+                lambda pair=pair: _relatives(results, pair, limit),  # type: ignore[misc]
             )
 
 

@@ -23,7 +23,7 @@ from class_sensitivity.data.sources import data_digest, load_arrays, runs_code
 from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
 from class_sensitivity.report.caveats import caveats
-from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject
+from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject, relative_limit
 from class_sensitivity.report.figure_list import figure_specs
 from class_sensitivity.report.findings import findings
 from class_sensitivity.report.glance import at_a_glance
@@ -56,6 +56,7 @@ class Plan:
         calibration: Of its confidence; None where a record is gone.
         variance: Where the variance of its falls comes from.
         arrays: The data set's images; None where they were not found.
+        limit: The largest cell of any relative matrix of the report.
     """
 
     section: Section
@@ -67,21 +68,18 @@ class Plan:
     calibration: CalibrationOfStudy | None
     variance: VarianceOfStudy
     arrays: ImageArrays | None
+    limit: float
 
     @property
     def results(self) -> Results:
         """Of the study."""
         return self.section.results
 
-    def subject(self, limit: float) -> Subject:
-        """What the explorer shows.
-
-        Args:
-            limit: The largest cell of any relative matrix of the report.
-        """
+    def subject(self) -> Subject:
+        """What the explorer shows."""
         return Subject(
             results=self.results,
-            limit=limit,
+            limit=self.limit,
             arrays=self.arrays,
             separation=self.separation,
             suspects=self.suspects,
@@ -130,8 +128,9 @@ def plan_of(
             "Calibration and images that look mislabelled are missing: "
             "the record of a run, with its probabilities, cannot be read."
         )
+    limit = relative_limit(all_results)
     specs = [
-        *figure_specs(results, arrays, settings, focus=focus, suspects=suspects, variety=variety),
+        *figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects, variety=variety),
         *(separation.specs() if separation else ()),
         *(calibration.specs() if calibration else ()),
         *variance.specs(),
@@ -160,7 +159,7 @@ def plan_of(
         figures=[],
         explorer="",
     )
-    return Plan(section, specs, suspects, inspection, separation, variety, calibration, variance, arrays)
+    return Plan(section, specs, suspects, inspection, separation, variety, calibration, variance, arrays, limit)
 
 
 def any_record(study: Study) -> RunRecord | None:

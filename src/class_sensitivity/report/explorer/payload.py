@@ -48,7 +48,7 @@ _DIGITS = 6
 
 
 def relative_limit(all_results: Sequence[Results]) -> float:
-    """The largest cell of any relative matrix of a report: in its explorer all of them share one scale."""
+    """The largest cell of any relative matrix of a report: all of them share one scale, in its explorer, too."""
     return max(
         (
             float(np.abs(versus.relative.cells.value).max())
