@@ -7,8 +7,8 @@
 #                 explorer's size and speed; about an hour on 2 cores. CIFAR-10 comes from $CLASS_SENSITIVITY_DATA, else
 #                 from data/; all values of the training: BENCH="--json training.json"
 # make replicate  all that docs/replication.md rests on but the second study on another machine, trained from nothing: 319
-#                 runs and their report; ten minutes on one H200, an estimated four hours on 2 cores. It puts your
-#                 records, tables and figures in the place of those in docs/replication/; with
+#                 runs and their report; on 2 cores an estimated four hours, on one H200 the training took ten minutes, two
+#                 sweeps at a time. It puts your records, tables and figures in the place of those in docs/replication/; with
 #                 CIFAR10N=CIFAR-10_human.pt (docs/noise.md says where it is from) also the 48 that stand beside
 #                 published numbers
 # make lint       format, lint and types alone; of the explorer's JavaScript, too, where there is npm
