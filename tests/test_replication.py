@@ -97,7 +97,10 @@ def test_sentences_that_are_written_out_are_true(tables):
     assert len({classes.loc[name, "fall"].idxmax() for name in noises}) > 1
     assert verdict["stable"] == "undecided"
     slopes = tables["sensitivity"].query("study == 'cnn6' and stress == 'shuffle'").set_index("class")
-    assert slopes.loc["automobile", "slope_low"] < slopes.loc["truck", "slope"] < slopes.loc["automobile", "slope_high"]
+    for name in ("frog", "truck"):
+        assert (
+            slopes.loc["automobile", "slope_low"] < slopes.loc[name, "slope"] < slopes.loc["automobile", "slope_high"]
+        )
     # Figure 5: cat the lowest at every volume, bird within chance of it at the last.
     for level in range(1, 9):
         assert classes.loc[f"reduction-0.{level}", "recall"].idxmin() == "cat"
@@ -116,7 +119,8 @@ def test_sentences_that_are_written_out_are_true(tables):
     assert (noise[four] > matched[four]).all()
     lengths = [more.loc[(f"cnn6{epochs}", "*"), "more"] for epochs in (", 1 epoch", "", ", 10 epochs", ", 30 epochs")]
     assert lengths == sorted(lengths)
-    assert lengths[-1] < 0 < more.loc[("cnn6, memorising", "*"), "more_low"]
+    assert more.loc[("cnn6, 30 epochs", "*"), "more_low"] < 0 < more.loc[("cnn6, 30 epochs", "*"), "more_high"]
+    assert more.loc[("cnn6, memorising", "*"), "more_low"] > 0
     assert (more.loc["cnn6, memorising"].loc[four, "more"] > 0).all()
     # Figure 8: removal bends every curve, of which the report says more.
     assert verdict["nonlinear"] == again["nonlinear"] == "reproduced"
@@ -139,12 +143,12 @@ def test_sentences_that_are_written_out_are_true(tables):
     # A training that believes its labels.
     memorising = conditions.loc["cnn6, memorising"]
     assert (memorising.loc[noises[1::2], "learnt"] > 0.5).all()
-    # Other models: noise costs more under each; most comparisons are open.
-    for name in ("cnn6", "lenet", "resnet18", "vit_tiny"):
-        noise, removal = (conditions.loc[(name, each), "fall"] for each in ("noise-shuffle-0.3", "reduction-0.3"))
-        assert noise > removal
-    parts = tables["claim_parts"].query("id == 'not-model-specific'")
-    assert (parts["verdict"] == "undecided").mean() > 0.5
+    # Other models: noise costs more under each; whether classes fall alike is open for every pair.
+    for name in ("claim_parts", "claim_parts_again"):
+        parts = tables[name].query("id == 'not-model-specific'")
+        costs = parts["part"].str.startswith("noise costs more")
+        assert parts["verdict"].where(costs).dropna().tolist() == ["reproduced"] * 4
+        assert parts["verdict"].where(~costs).dropna().tolist() == ["undecided"] * 6
     # The same study on another machine.
     assert tables["machines"]["smallest_class_p"].min() > 0.05 / (10 * len(tables["machines"]))
 
