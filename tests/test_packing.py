@@ -1,5 +1,6 @@
 """Packed copies of runs: small, whole, and with the same statistics."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,17 @@ def test_every_number_of_a_report_is_the_same(plan_root, packed):
     assert study.arrays.identical(copy.arrays)
     for table in (classes_table, relative_table):
         pd.testing.assert_frame_equal(*(table(analyse(each, resamples=50)) for each in (study, copy)))
+
+
+def test_packed_and_whole_runs_are_one_study(plan_root, packed, tmp_path):
+    """Whoever goes on from published records has both."""
+    both = shutil.copytree(plan_root, tmp_path / "both")
+    one = next(find_run_directories(packed)).relative_to(packed)
+    shutil.rmtree(both / one)
+    shutil.copytree(packed / one, both / one)
+    (study,), mixed = load_runs(plan_root), load_runs(both)
+    assert not mixed.left_out
+    assert mixed[0].arrays.identical(study.arrays)
 
 
 def test_a_copy_has_its_own_digest_and_no_large_array(packed, plan_root):

@@ -170,7 +170,10 @@ def _arrange(
 ) -> Study:
     """The study of some runs, each with the seed that it counts for."""
     # The test set that most runs share is the study's: a stray run must not drive out the rest.
-    tests = [(tuple(record.class_names), record.arrays["test_labels"].tobytes()) for _, _, record in members]
+    # In one width: packed records have narrower arrays.
+    tests = [
+        (tuple(record.class_names), record.arrays["test_labels"].astype(np.int64).tobytes()) for _, _, record in members
+    ]
     common = Counter(tests).most_common(1)[0][0]
     usable: dict[tuple[Condition, int], tuple[Path, RunRecord]] = {}
     for (seed, path, record), test in zip(members, tests, strict=True):
