@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drawn import write_figures
-from measured import FOLDER, make_tables, read_tables
+from measured import make_tables, read_tables
+from studies import FOLDER
 from wording import render
 
 PAGE = FOLDER.parent / "replication.md"

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from measured import DRAWS, FOLDER, LONGER, MAIN, MODELS, RECORDS, SHORTER, studies_of
+from measured import DRAWS
 from PIL import Image
+from studies import FOLDER, LONGER, MAIN, MODELS, RECORDS, SHORTER, studies_of
 
 from class_sensitivity.analysis.exchange import ExchangeRates, accuracy_exchange
 from class_sensitivity.analysis.model_dependence import model_dependences

@@ -1,19 +1,19 @@
 """Every number of docs/replication.md, from the records beside this file."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from recorded import checks, definitions, published, time
 from scipy import stats
+from studies import AGAIN, CHECKS, FOLDER, LONGER, MODELS, RECORDS, SECOND, SHORTER, studies_of
 
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
 from class_sensitivity.analysis.exchange import accuracy_exchange
-from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.model_dependence import model_dependences
 from class_sensitivity.analysis.results import Results
 from class_sensitivity.analysis.sensitivity import analyse, relative_matrix
@@ -23,64 +23,6 @@ from class_sensitivity.confusion import accuracy, recall
 from class_sensitivity.report import tables as report_tables
 from class_sensitivity.report.training_length import LengthsOfRecipe
 from class_sensitivity.runs.condition import BASELINE, Condition
-from class_sensitivity.runs.directory import find_run_directories, read_record
-from class_sensitivity.runs.record import RunRecord
-
-FOLDER = Path(__file__).parent
-
-#: What is replicated, the same again on another machine, and what stands beside published numbers.
-RECORDS, SECOND, CHECKS = FOLDER / "records", FOLDER / "records-again", FOLDER / "records-checks"
-
-#: The recipe of the article's study: cnn6, 3 epochs.
-MAIN = "cifar10-cnn6-d17b80e6"
-
-#: Recipe -> its name in the tables.
-STUDIES = {
-    MAIN: "cnn6",
-    "cifar10-lenet-23773a33": "lenet",
-    "cifar10-resnet18-1d957db7": "resnet18",
-    "cifar10-vit_tiny-0e47ec9e": "vit_tiny",
-    "cifar10-cnn6-d33f17ea": "cnn6, 1 epoch",
-    "cifar10-cnn6-349d5cec": "cnn6, 10 epochs",
-    "cifar10-cnn6-4b84d8d7": "cnn6, 30 epochs",
-    "cifar10-cnn6-bf001f18": "cnn6, memorising",
-}
-
-#: Those that are compared, the default one first.
-MODELS = ("cnn6", "resnet18", "lenet", "vit_tiny")
-
-#: Added to the name of a recipe whose runs are from the second study, or stand beside published numbers.
-AGAIN, CHECKED_TOO = ", again", ", cross-checks"
-CHECKED = f"cnn6{CHECKED_TOO}"
-
-#: Shorter and longer than MAIN.
-SHORTER, LONGER = ("cnn6, 1 epoch",), ("cnn6, 10 epochs", "cnn6, 30 epochs")
-
-#: Numbers published elsewhere, beside what of ours comes nearest: (what, published, of what, study, condition).
-PUBLISHED = (
-    ("clean", 81.6, "5 convolutions and 1 linear layer, batch norm", "cnn6", "baseline"),
-    ("clean", 95.0, "ResNet-18 (about)", "resnet18", "baseline"),
-    ("20 % wrong, symmetric", 76.25, "plain 9-layer CNN, 200 epochs (in Co-teaching)", CHECKED, "noise-symmetric-0.2"),
-    ("20 % wrong, symmetric", 69.18, "plain 7-layer CNN (in JoCoR)", CHECKED, "noise-symmetric-0.2"),
-    ("50 % wrong, symmetric", 48.87, "plain 9-layer CNN, 200 epochs (in Co-teaching)", CHECKED, "noise-symmetric-0.5"),
-    ("50 % wrong, symmetric", 42.71, "plain 7-layer CNN (in JoCoR)", CHECKED, "noise-symmetric-0.5"),
-    ("45 % wrong, pairs", 49.50, "plain 9-layer CNN, 200 epochs (in Co-teaching)", CHECKED, "noise-pair-0.45"),
-    *(
-        (f"labels of people, {name}", number, network, f"{ours}{CHECKED_TOO}", f"human {name}")
-        for network, numbers, ours in (
-            ("plain ResNet-34, best epoch (CIFAR-10N's paper)", (87.77, 85.02, 77.69), "resnet18"),
-            ("plain ResNet-18 (ReScience C)", (91.70, 90.20, 83.91), "resnet18"),
-            ("plain ResNet-18 (ReScience C)", (91.70, 90.20, 83.91), "cnn6"),
-        )
-        for name, number in zip(("aggre", "random1", "worse"), numbers, strict=True)
-    ),
-    *(
-        (f"{size} examples", number, "13-layer ConvNet, augmentation", CHECKED, f"reduction-{frac}{steps}")
-        for size, number, frac in (("1,000", 53.57, 0.98), ("2,000", 66.06, 0.96), ("4,000", 79.34, 0.92))
-        for steps in ("", "-matched-steps")
-    ),
-    ("50,000 examples", 94.18, "13-layer ConvNet, augmentation", LONGER[-1], "baseline"),
-)  # fmt: skip
 
 #: Few bootstrap draws do, because nothing that rests on them is in the tables: of the sensitivities these columns stay.
 DRAWS = 100
@@ -123,17 +65,6 @@ def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = C
     }
     tables["published"] = published(pd.concat([tables["conditions"], tables["checks"]]))
     return tables
-
-
-def studies_of(root: Path) -> dict[str, Study]:
-    """The studies below one root, by their name in the tables and in the order of STUDIES."""
-    found = {study.recipe: study for study in load_runs(root)}
-    return {f"{name}{_added(root)}": found[recipe] for recipe, name in STUDIES.items() if recipe in found}
-
-
-def _added(root: Path) -> str:
-    """What the names of the studies below this root end in."""
-    return {SECOND.name: AGAIN, CHECKS.name: CHECKED_TOO}.get(root.name, "")
 
 
 def _by_study(results: dict[str, Results], table: Any) -> pd.DataFrame:
@@ -303,114 +234,6 @@ def _alike(study: Study, condition: Condition, seeds: Sequence[int]) -> float:
     """Share of the test images that two seeds of one study predict alike, mean over pairs of neighbouring seeds."""
     preds = study.preds_of(condition, seeds)
     return float(np.mean(preds == np.roll(preds, 1, axis=0)))
-
-
-def checks(root: Path) -> pd.DataFrame:
-    """One row per study and condition of the cross-checks: accuracy, mean over seeds, least and most."""
-    found: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
-    for directory in find_run_directories(root):
-        record = read_record(directory, arrays=())
-        condition = record.identity.condition
-        name = f"human {condition.noise_options['column']}" if condition.noise_kind == "human" else condition.name
-        found[_study_of(record, root), name].append(record)
-    rows = []
-    for (study, name), records in sorted(found.items()):
-        seen = [float(accuracy(np.array(record.confusion))) for record in records]
-        rows.append(
-            {
-                "study": study,
-                "condition": name,
-                "seeds": len(records),
-                "accuracy": np.mean(seen),
-                "least": min(seen),
-                "most": max(seen),
-                "train_size": records[0].train_size,
-                "steps": records[0].steps,
-                "effective_noise": np.mean([record.noise.effective for record in records]),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _study_of(record: RunRecord, root: Path) -> str:
-    """The name of its study in the tables."""
-    return f"{STUDIES[record.identity.recipe_name]}{_added(root)}"
-
-
-def definitions(roots: Iterable[Path]) -> pd.DataFrame:
-    """One row per study and condition: what the stress really was, the least and the most over its runs."""
-    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
-    for root in roots:
-        for directory in find_run_directories(root):
-            record = read_record(directory, arrays=())
-            counts = np.array(record.noise.counts)
-            name = _study_of(record, root)
-            found[name, record.identity.condition.name].append(
-                {
-                    "train_size": record.train_size,
-                    "steps": record.steps,
-                    "nominal": record.noise.nominal,
-                    "effective": record.noise.effective,
-                    "class_totals_changed": int(np.abs(counts.sum(axis=0) - counts.sum(axis=1)).max()),
-                    "smallest_class": int(counts.sum(axis=1).min()),
-                    "largest_class": int(counts.sum(axis=1).max()),
-                    "smallest_test_class": int(np.sum(record.confusion, axis=1).min()),
-                    "largest_test_class": int(np.sum(record.confusion, axis=1).max()),
-                }
-            )
-    rows = []
-    for (study, condition), runs in sorted(found.items()):
-        frame = pd.DataFrame(runs)
-        row: dict[str, Any] = {"study": study, "condition": condition, "runs": len(runs)}
-        for column in ("train_size", "steps", "nominal"):
-            (row[column],) = frame[column].unique()
-        row |= {"effective_least": frame["effective"].min(), "effective_mean": frame["effective"].mean()}
-        row |= {"effective_most": frame["effective"].max()}
-        row["class_totals_changed"] = frame["class_totals_changed"].max()
-        for column in ("smallest_class", "smallest_test_class"):
-            row[column] = frame[column].min()
-        for column in ("largest_class", "largest_test_class"):
-            row[column] = frame[column].max()
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def time(roots: Iterable[Path]) -> pd.DataFrame:
-    """One row per study: on what it ran, and for how long if its runs are added up; side by side they took less."""
-    rows = []
-    for root in roots:
-        for directory in find_run_directories(root):
-            record = read_record(directory, arrays=())
-            machine = record.environment
-            name = _study_of(record, root)
-            rows.append(
-                {
-                    "study": name,
-                    "processor": machine.processor,
-                    "threads": machine.threads,
-                    "precision": machine.precision,
-                    "torch": machine.versions["torch"],
-                    "commit": (machine.git_commit or "")[:7] + "+" * bool(machine.git_dirty),
-                    "seconds": record.durations.total_s,
-                }
-            )
-    by = ["study", "processor", "threads", "precision", "torch"]
-    groups = pd.DataFrame(rows).groupby(by, sort=False)
-    frame = groups["seconds"].agg(runs="count", seconds="sum", median="median")
-    frame["commits"] = groups["commit"].agg(lambda commits: " ".join(sorted(set(commits))))
-    order = [f"{name}{added}" for added in ("", AGAIN, CHECKED_TOO) for name in STUDIES.values()]
-    return frame.reset_index().sort_values("study", key=lambda column: column.map(order.index), ignore_index=True)
-
-
-def published(conditions: pd.DataFrame) -> pd.DataFrame:
-    """One row per published accuracy, in %, with what of ours comes nearest."""
-    rows = []
-    for what, number, network, study, name in PUBLISHED:
-        row: dict[str, Any] = {"what": what, "published": number, "network": network, "study": study, "condition": name}
-        (ours,) = conditions[(conditions["study"] == study) & (conditions["condition"] == name)].to_dict("records")
-        row |= {"ours": 100 * ours["accuracy"], "seeds": ours["seeds"], "wrong": ours["effective_noise"]}
-        rows.append(row | {"examples": ours["train_size"]})
-    return pd.DataFrame(rows)
 
 
 def read_tables(folder: Path = FOLDER / "tables") -> Tables:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from measured import FOLDER, Tables
+from measured import Tables
+from studies import FOLDER
 
 from class_sensitivity.analysis.estimate import with_interval
 
