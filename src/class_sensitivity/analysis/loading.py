@@ -14,7 +14,7 @@ from class_sensitivity.analysis.study import Study
 from class_sensitivity.errors import RunError
 from class_sensitivity.runs.condition import Condition
 from class_sensitivity.runs.directory import find_run_directories, other_layouts, read_record
-from class_sensitivity.runs.identity import distinctions
+from class_sensitivity.runs.identity import RunIdentity, distinctions
 from class_sensitivity.runs.record import RunRecord
 
 
@@ -82,7 +82,8 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
         model: Only runs of this model.
 
     Returns:
-        One study for each recipe; its `left_out` lists every run directory that was left out, with the reason.
+        One study for each recipe, in the order of data sets, models and numbers of epochs; its `left_out` lists every
+        run directory that was left out, with the reason.
     """
     left_out: list[LeftOut] = []
     recipes: dict[str, list[Member]] = defaultdict(list)
@@ -93,7 +94,7 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
     words = distinctions([members[0][1].identity for members in recipes.values()])
     apart = dict(zip(recipes, words, strict=True))
     studies, stream_studies = [], []
-    for recipe, members in sorted(recipes.items()):
+    for recipe, members in sorted(recipes.items(), key=lambda each: (_place(each[1][0][1].identity), each[0])):
         varied = varied_streams(members)
         for held in held_streams(members):
             fixed = {stream: str(seed) for stream, seed in held.items()}
@@ -120,6 +121,11 @@ def load_runs(root: str | Path, *, data: str | None = None, model: str | None = 
                 LeftOut(path, f"{reason} that no other seed has; one is varied at a time, or held at all seeds")
             )
     return LoadedRuns(tuple(studies), tuple(left_out), tuple(stream_studies))
+
+
+def _place(identity: RunIdentity) -> tuple[str, str, str, int]:
+    """What puts studies in order: recipes that differ in the number of epochs alone follow one another, rising."""
+    return identity.data.name, identity.model.name, identity.family, identity.training.epochs
 
 
 def _arrange_stream(
