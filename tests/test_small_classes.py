@@ -43,7 +43,7 @@ def plan(tmp_path_factory) -> Plan:
     arrays = ImageArrays(pixels, labels, pixels[: len(WORLD.labels)], WORLD.labels, WORLD.class_names)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planning, "_images", lambda *_: (arrays, []))
-        return plan_of(results, [results], runs.stream_studies, settings(root, root))
+        return plan_of(results, [results], runs.stream_studies, settings(root, root), limit=1.0)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Every number of docs/replication.md, from the records beside this file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from recorded import checks, definitions, published, time
 from scipy import stats
-from studies import AGAIN, CHECKS, FOLDER, LONGER, MODELS, RECORDS, SECOND, SHORTER, studies_of
+from studies import AGAIN, CHECKS, FOLDER, LONGER, MODELS, RECORDS, SECOND, SHORTER, records_of, studies_of
 
 from class_sensitivity.analysis.claims import claims_about
 from class_sensitivity.analysis.contrasts import accuracy_contrast, class_contrasts
+from class_sensitivity.analysis.estimate import Estimate
 from class_sensitivity.analysis.exchange import accuracy_exchange
 from class_sensitivity.analysis.model_dependence import model_dependences
 from class_sensitivity.analysis.results import Results
@@ -43,6 +44,8 @@ def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = C
     verdicts = claims.judge(main, [results[name] for name in MODELS[1:]])
     again = claims.judge(other, [results[f"{name}{AGAIN}"] for name in MODELS[1:]])
     everywhere = [name for name in results if name.startswith("cnn6")]
+    beside = records_of(others)
+    everything = [*records_of(records), *records_of(second), *beside]
     tables = {
         "conditions": _by_study(results, report_tables.conditions_table),
         "classes": _by_study(results, report_tables.classes_table),
@@ -59,9 +62,9 @@ def make_tables(records: Path = RECORDS, second: Path = SECOND, others: Path = C
         "training_length": lengths([here[name] for name in (*SHORTER, "cnn6", *LONGER)]),
         "visible": visible(main),
         "machines": machines(main.study, other.study),
-        "checks": checks(others),
-        "definitions": definitions([records, second, others]),
-        "time": time([records, second, others]),
+        "checks": checks(beside),
+        "definitions": definitions(everything),
+        "time": time(everything),
     }
     tables["published"] = published(pd.concat([tables["conditions"], tables["checks"]]))
     return tables
@@ -114,18 +117,25 @@ def exchange(name: str, study: Study) -> pd.DataFrame:
 
 def noise_against_reduction(results: dict[str, Results]) -> pd.DataFrame:
     """One row per study and class (`*`: all) of figure 6: what 20 % noise costs more than 60 % of the data removed."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     noise, removal = Condition(noise_kind="shuffle", noise_frac=0.2), Condition(reduction_frac=0.6)
     for name, each in results.items():
         study = each.study
         if study.has(noise) and study.has(removal):
             weights = {removal: 1.0, noise: -1.0}
-            row = {"study": name, "seeds": len(study.common_seeds(noise, removal))}
-            rows.append(row | {"class": "*"} | report_tables.value_columns("more", accuracy_contrast(study, weights)))
-            by_class = class_contrasts(study, weights)
-            for index, of in enumerate(study.class_names):
-                rows.append(row | {"class": of} | report_tables.value_columns("more", by_class[index]))
+            shared = {"study": name, "seeds": len(study.common_seeds(noise, removal))}
+            both = accuracy_contrast(study, weights), class_contrasts(study, weights)
+            rows += _all_and_each(shared, "more", *both, study.class_names)
     return pd.DataFrame(rows)
+
+
+def _all_and_each(
+    shared: dict[str, Any], what: str, over_all: Estimate, by_class: Estimate, class_names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """A row of all classes (`*`), and one of each."""
+    yield shared | {"class": "*"} | report_tables.value_columns(what, over_all)
+    for index, name in enumerate(class_names):
+        yield shared | {"class": name} | report_tables.value_columns(what, by_class[index])
 
 
 def models(studies: dict[str, Study], added: str = "") -> pd.DataFrame:
@@ -154,13 +164,11 @@ def lengths(studies: Sequence[Study]) -> pd.DataFrame:
     (found,) = training_lengths(studies)
     table = LengthsOfRecipe(found).table().drop(columns="recipe")
     (changes,) = training_lengths([studies[len(SHORTER)], studies[-1]])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for each in changes:
         if each.more is not None and each.more_by_class is not None:
             shared = {"epochs": "change", "seeds": len(each.seeds), "condition": each.condition.name}
-            rows.append(shared | {"class": "*"} | report_tables.value_columns("fall", each.more))
-            for index, name in enumerate(each.studies[0].class_names):
-                rows.append(shared | {"class": name} | report_tables.value_columns("fall", each.more_by_class[index]))
+            rows += _all_and_each(shared, "fall", each.more, each.more_by_class, each.studies[0].class_names)
     return pd.concat([table.astype({"epochs": str}), pd.DataFrame(rows)], ignore_index=True)
 
 

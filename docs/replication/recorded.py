@@ -1,16 +1,14 @@
 """What the records of docs/replication.md say by themselves, and beside numbers that were published elsewhere."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from studies import AGAIN, CHECKED, CHECKED_TOO, LONGER, STUDIES, study_of
+from studies import AGAIN, CHECKED, CHECKED_TOO, LONGER, STUDIES
 
 from class_sensitivity.confusion import accuracy
-from class_sensitivity.runs.directory import find_run_directories, read_record
 from class_sensitivity.runs.record import RunRecord
 
 #: Numbers published elsewhere, beside what of ours comes nearest: (what, published, of what, study, condition).
@@ -40,54 +38,54 @@ PUBLISHED = (
 )  # fmt: skip
 
 
-def checks(root: Path) -> pd.DataFrame:
+#: Records with the names of their studies.
+Records = Sequence[tuple[str, RunRecord]]
+
+
+def checks(records: Records) -> pd.DataFrame:
     """One row per study and condition of the cross-checks: accuracy, mean over seeds, least and most."""
     found: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
-    for directory in find_run_directories(root):
-        record = read_record(directory, arrays=())
+    for study, record in records:
         condition = record.identity.condition
         name = f"human {condition.noise_options['column']}" if condition.noise_kind == "human" else condition.name
-        found[study_of(record, root), name].append(record)
+        found[study, name].append(record)
     rows = []
-    for (study, name), records in sorted(found.items()):
-        seen = [float(accuracy(np.array(record.confusion))) for record in records]
+    for (study, name), runs in sorted(found.items()):
+        seen = [float(accuracy(np.array(run.confusion))) for run in runs]
         rows.append(
             {
                 "study": study,
                 "condition": name,
-                "seeds": len(records),
+                "seeds": len(runs),
                 "accuracy": np.mean(seen),
                 "least": min(seen),
                 "most": max(seen),
-                "train_size": records[0].train_size,
-                "steps": records[0].steps,
-                "effective_noise": np.mean([record.noise.effective for record in records]),
+                "train_size": runs[0].train_size,
+                "steps": runs[0].steps,
+                "effective_noise": np.mean([run.noise.effective for run in runs]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def definitions(roots: Iterable[Path]) -> pd.DataFrame:
+def definitions(records: Records) -> pd.DataFrame:
     """One row per study and condition: what the stress really was, the least and the most over its runs."""
     found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
-    for root in roots:
-        for directory in find_run_directories(root):
-            record = read_record(directory, arrays=())
-            counts = np.array(record.noise.counts)
-            name = study_of(record, root)
-            found[name, record.identity.condition.name].append(
-                {
-                    "train_size": record.train_size,
-                    "steps": record.steps,
-                    "nominal": record.noise.nominal,
-                    "effective": record.noise.effective,
-                    "class_totals_changed": int(np.abs(counts.sum(axis=0) - counts.sum(axis=1)).max()),
-                    "smallest_class": int(counts.sum(axis=1).min()),
-                    "largest_class": int(counts.sum(axis=1).max()),
-                    "smallest_test_class": int(np.sum(record.confusion, axis=1).min()),
-                    "largest_test_class": int(np.sum(record.confusion, axis=1).max()),
-                }
-            )
+    for study, record in records:
+        counts = np.array(record.noise.counts)
+        found[study, record.identity.condition.name].append(
+            {
+                "train_size": record.train_size,
+                "steps": record.steps,
+                "nominal": record.noise.nominal,
+                "effective": record.noise.effective,
+                "class_totals_changed": int(np.abs(counts.sum(axis=0) - counts.sum(axis=1)).max()),
+                "smallest_class": int(counts.sum(axis=1).min()),
+                "largest_class": int(counts.sum(axis=1).max()),
+                "smallest_test_class": int(np.sum(record.confusion, axis=1).min()),
+                "largest_test_class": int(np.sum(record.confusion, axis=1).max()),
+            }
+        )
     rows = []
     for (study, condition), runs in sorted(found.items()):
         frame = pd.DataFrame(runs)
@@ -105,25 +103,22 @@ def definitions(roots: Iterable[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def time(roots: Iterable[Path]) -> pd.DataFrame:
+def time(records: Records) -> pd.DataFrame:
     """One row per study: on what it ran, and for how long if its runs are added up; side by side they took less."""
     rows = []
-    for root in roots:
-        for directory in find_run_directories(root):
-            record = read_record(directory, arrays=())
-            machine = record.environment
-            name = study_of(record, root)
-            rows.append(
-                {
-                    "study": name,
-                    "processor": machine.processor,
-                    "threads": machine.threads,
-                    "precision": machine.precision,
-                    "torch": machine.versions["torch"],
-                    "commit": (machine.git_commit or "")[:7] + "+" * bool(machine.git_dirty),
-                    "seconds": record.durations.total_s,
-                }
-            )
+    for study, record in records:
+        machine = record.environment
+        rows.append(
+            {
+                "study": study,
+                "processor": machine.processor,
+                "threads": machine.threads,
+                "precision": machine.precision,
+                "torch": machine.versions["torch"],
+                "commit": (machine.git_commit or "")[:7] + "+" * bool(machine.git_dirty),
+                "seconds": record.durations.total_s,
+            }
+        )
     by = ["study", "processor", "threads", "precision", "torch"]
     groups = pd.DataFrame(rows).groupby(by, sort=False)
     frame = groups["seconds"].agg(runs="count", seconds="sum", median="median")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from class_sensitivity.analysis.loading import load_runs
 from class_sensitivity.analysis.study import Study
+from class_sensitivity.runs.directory import find_run_directories, read_record
 from class_sensitivity.runs.record import RunRecord
 
 FOLDER = Path(__file__).parent
@@ -48,6 +49,7 @@ def _added(root: Path) -> str:
     return {SECOND.name: AGAIN, CHECKS.name: CHECKED_TOO}.get(root.name, "")
 
 
-def study_of(record: RunRecord, root: Path) -> str:
-    """The name of its study in the tables."""
-    return f"{STUDIES[record.identity.recipe_name]}{_added(root)}"
+def records_of(root: Path) -> list[tuple[str, RunRecord]]:
+    """Every record below one root without its arrays, with the name of its study in the tables."""
+    records = (read_record(directory, arrays=()) for directory in find_run_directories(root))
+    return [(f"{STUDIES[record.identity.recipe_name]}{_added(root)}", record) for record in records]

@@ -27,6 +27,7 @@ from class_sensitivity.figures.axes import figure_of, house_style
 from class_sensitivity.report.console import print_comparison, print_section
 from class_sensitivity.report.exchange import ExchangeOfStudy
 from class_sensitivity.report.explorer.page import EXPLORER_FILE, file_names, write_explorer
+from class_sensitivity.report.explorer.payload import relative_limit
 from class_sensitivity.report.page import ComparisonSection, SavedFigure, Section, render
 from class_sensitivity.report.parts import FigureSpec, Line
 from class_sensitivity.report.plan import Plan, any_record, plan_of
@@ -135,8 +136,9 @@ def _write_all(
         analyses = {study.recipe: partial(_analysed, study, settings, words) for study in runs}
         all_results, unreported = _of_every_study(analyses, "analysed", settings)
     with console.status("Look-alikes ..."):
+        limit = relative_limit(all_results)
         planned = {
-            results.study.recipe: partial(plan_of, results, all_results, runs.stream_studies, settings)
+            results.study.recipe: partial(plan_of, results, all_results, runs.stream_studies, settings, limit=limit)
             for results in all_results
         }
         plans, unplanned = _of_every_study(planned, "reported", settings)

@@ -23,7 +23,7 @@ from class_sensitivity.data.sources import data_digest, load_arrays, runs_code
 from class_sensitivity.errors import RunError, UserError
 from class_sensitivity.report.calibration import CalibrationOfStudy, calibration_of
 from class_sensitivity.report.caveats import caveats
-from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject, relative_limit
+from class_sensitivity.report.explorer.payload import MOST_CLASSES, Subject
 from class_sensitivity.report.figure_list import figure_specs
 from class_sensitivity.report.findings import findings
 from class_sensitivity.report.glance import at_a_glance
@@ -96,6 +96,8 @@ def plan_of(
     all_results: Sequence[Results],
     stream_studies: Sequence[StreamStudy],
     settings: AnalyzeSettings,
+    *,
+    limit: float,
 ) -> Plan:
     """Everything about a study but its drawings.
 
@@ -104,6 +106,7 @@ def plan_of(
         all_results: Of all studies of the report, this one among them.
         stream_studies: Runs in which one stream of chance was varied alone, of any recipe.
         settings: What was asked for.
+        limit: The largest cell of any relative matrix of the report.
 
     Raises:
         UserError: A class that is asked for does not exist, or people's choices cannot be read or do not fit.
@@ -128,7 +131,6 @@ def plan_of(
             "Calibration and images that look mislabelled are missing: "
             "the record of a run, with its probabilities, cannot be read."
         )
-    limit = relative_limit(all_results)
     specs = [
         *figure_specs(results, arrays, settings, limit=limit, focus=focus, suspects=suspects, variety=variety),
         *(separation.specs() if separation else ()),
